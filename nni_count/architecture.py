@@ -1,0 +1,171 @@
+"""What a search exports and a retraining takes: the cells, the pooling pyramid, and where they came from.
+
+The file (``architecture.yaml``) reads like the figure of a cell::
+
+    format: nni-count-architecture/1
+    network: {cells: 6, width: 32, taps: [4, 5, 6], in_channels: 3, out_channels: 1, map_stride: 1}
+    extraction:                 # node: {input or earlier node: operation}
+      2: {0: sep_conv_3x3, 1: skip}
+      ...
+    fusion:
+      3: {0: conv_1x1, 2: sep_conv_5x5}
+      ...
+    pooling: [avg_2x2, avg_4x4, max_2x2]
+    provenance: {strategy: DARTS, seed: 1, ...}
+
+It is free of width and depth: found at M=6, C=256, it may be retrained at M=8, C=512.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nni_count.errors import ArchitectureError
+from nni_count.files import write_text
+from nni_count.ops import OPERATIONS, POOLINGS
+
+FORMAT = "nni-count-architecture/1"
+PYRAMID_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class CellKind:
+    """A kind of cell: ``inputs`` nodes that are given, ``nodes`` that are computed, each joined to all before it."""
+
+    name: str
+    inputs: int
+    nodes: int
+
+    @property
+    def computed(self) -> range:
+        """The numbers of the computed nodes; the inputs are numbered from 0."""
+        return range(self.inputs, self.inputs + self.nodes)
+
+
+EXTRACTION = CellKind("extraction", inputs=2, nodes=4)
+FUSION = CellKind("fusion", inputs=3, nodes=2)
+CELL_KINDS = {kind.name: kind for kind in (EXTRACTION, FUSION)}
+
+#: node → {earlier node: operation}
+Cell = dict[int, dict[int, str]]
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The cells and the pyramid that a search found, checked on construction.
+
+    Args:
+        extraction: node 2…5 → {earlier node: operation}.
+        fusion: node 3…4 → {earlier node: operation}.
+        pooling: three poolings, finest level first.
+        network: the settings at which it was found (``cells``, ``width``, ``taps``, ``in_channels``,
+            ``out_channels``, ``map_stride``); a retraining may choose others.
+        provenance: where it came from; free, but plain YAML.
+
+    Raises:
+        ArchitectureError: naming the place and the remedy.
+    """
+
+    extraction: Cell
+    fusion: Cell
+    pooling: tuple[str, ...]
+    network: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for kind in CELL_KINDS.values():
+            _check_cell(kind, getattr(self, kind.name))
+        pooling = self.pooling
+        if not isinstance(pooling, (list, tuple)) or len(pooling) != PYRAMID_LEVELS:
+            raise ArchitectureError(f"pooling: expected {PYRAMID_LEVELS} poolings, found {pooling!r}")
+        for level, name in enumerate(pooling):
+            if name not in POOLINGS:
+                raise ArchitectureError(f"pooling[{level}]: unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
+        object.__setattr__(self, "pooling", tuple(pooling))
+        for section in ("network", "provenance"):
+            if not isinstance(getattr(self, section), Mapping):
+                raise ArchitectureError(f"{section}: expected settings by name, found {getattr(self, section)!r}")
+
+    def cell(self, kind: CellKind) -> Cell:
+        """The kept edges of a kind of cell."""
+        cell: Cell = getattr(self, kind.name)
+        return cell
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, in the order in which the file shows it."""
+        return {
+            "format": FORMAT,
+            "network": dict(self.network),
+            **{name: {node: dict(edges) for node, edges in getattr(self, name).items()} for name in CELL_KINDS},
+            "pooling": list(self.pooling),
+            "provenance": dict(self.provenance),
+        }
+
+    @staticmethod
+    def from_dict(data: Any) -> Architecture:
+        """The architecture that :meth:`to_dict` describes; raises :class:`ArchitectureError` on any fault."""
+        if not isinstance(data, Mapping):
+            raise ArchitectureError(f"expected an architecture (format, extraction, fusion, pooling), found {type(data).__name__}")
+        found = data.get("format")
+        if found != FORMAT:
+            raise ArchitectureError(f"format: expected {FORMAT!r}, found {found!r}; export it again with this version")
+        missing = [name for name in (*CELL_KINDS, "pooling") if name not in data]
+        if missing:
+            raise ArchitectureError(f"{missing[0]}: missing")
+        known = ("format", "network", *CELL_KINDS, "pooling", "provenance")
+        unknown = [name for name in data if name not in known]
+        if unknown:
+            raise ArchitectureError(f"{unknown[0]}: unknown entry; known: {', '.join(known)}")
+        return Architecture(**{name: data[name] for name in known[1:] if name in data})
+
+
+def _check_cell(kind: CellKind, cell: Any) -> None:
+    if not isinstance(cell, Mapping):
+        raise ArchitectureError(f"{kind.name}: expected nodes with their edges, found {cell!r}")
+    for node in kind.computed:
+        if node not in cell:
+            raise ArchitectureError(f"{kind.name}: node {node} is missing; expected nodes {list(kind.computed)}")
+    for node, edges in cell.items():
+        if node not in kind.computed:
+            raise ArchitectureError(f"{kind.name}: unexpected node {node!r}; expected nodes {list(kind.computed)}")
+        if not isinstance(edges, Mapping) or not edges:
+            raise ArchitectureError(f"{kind.name}.{node}: expected edges like {{0: skip}}, found {edges!r}")
+        for source, operation in edges.items():
+            if not _integer(source) or not 0 <= source < node:
+                raise ArchitectureError(
+                    f"{kind.name}.{node}: an edge comes from {source!r}; only nodes 0 to {node - 1} lie before it"
+                )
+            if operation not in OPERATIONS:
+                raise ArchitectureError(
+                    f"{kind.name}.{node}.{source}: unknown operation {operation!r}; known: {', '.join(OPERATIONS)}"
+                )
+
+
+def read_architecture(path: str | Path) -> Architecture:
+    """Read and check an architecture file; raises :class:`ArchitectureError` naming file, place and remedy."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArchitectureError(f"{path}: cannot be read ({error}); give an architecture.yaml that a search wrote") from error
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" at line {place.line + 1}" if place else ""
+        raise ArchitectureError(f"{path}: not YAML{where}; give an architecture.yaml that a search wrote") from error
+    try:
+        return Architecture.from_dict(data)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{path}: {error}") from None
+
+
+def write_architecture(architecture: Architecture, path: str | Path) -> None:
+    """Write the file whole or not at all."""
+    write_text(path, yaml.safe_dump(architecture.to_dict(), sort_keys=False, width=120, default_flow_style=None))

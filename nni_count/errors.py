@@ -1,0 +1,33 @@
+"""What can go wrong through a user's input, each with one line that says what, where and what to do."""
+
+
+class NNICountError(Exception):
+    """Base of all errors that a user can mend; the command line prints one line and exits with code 2."""
+
+
+class SettingError(NNICountError):
+    """A setting has a value that cannot work, or names something unknown."""
+
+
+class DataError(NNICountError):
+    """A data set, an image or an annotation cannot be used."""
+
+
+class ArchitectureError(NNICountError):
+    """An architecture file is not valid; the message names the place in the file."""
+
+
+class ModelError(NNICountError):
+    """A model file is truncated, foreign or of another version."""
+
+
+class RunError(NNICountError):
+    """An output folder cannot be used, or a run cannot be continued."""
+
+
+class TrainingError(NNICountError):
+    """Training cannot go on, for example because the loss is no longer a number."""
+
+
+class Interrupted(NNICountError):
+    """The user stopped a run; the message says how to continue it. The command line exits with code 130."""

@@ -1,0 +1,151 @@
+"""A trained model: one safetensors file that holds the weights and all that is needed to count with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nni_count.architecture import Architecture
+from nni_count.data.batches import MEAN, STD, normalise
+from nni_count.data.sample import read_image
+from nni_count.errors import ModelError, NNICountError
+from nni_count.files import whole
+from nni_count.networks import create
+from nni_count.task import Counting
+
+FORMAT = "nni-count-model/1"
+
+
+def whole_map(network: nn.Module, image: Tensor) -> Tensor:
+    """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
+
+    Args:
+        network: with ``multiple`` and ``map_stride``.
+        image: ``(3, H, W)``, normalised.
+
+    Returns:
+        ``(1, K, ceil(H / stride), ceil(W / stride))``.
+    """
+    height, width = image.shape[-2:]
+    stride, multiple = int(network.map_stride), int(network.multiple)
+    device = next(network.parameters()).device
+    batch = image[None].to(device, memory_format=torch.channels_last)
+    batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    output: Tensor = network(batch)
+    return output[..., : -(-height // stride), : -(-width // stride)]
+
+
+class Model:
+    """A network with its task: counts in images of any size.
+
+    Args:
+        network: as :func:`nni_count.networks.create` gives it.
+        name: of the network, e.g. ``amsnet``.
+        architecture: the cells, where the network was searched.
+        task: how its map is read.
+        facts: figures and origin that are kept with it, plain JSON.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        architecture: Architecture | None,
+        task: Counting,
+        facts: dict[str, Any] | None = None,
+    ):
+        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.name = name
+        self.architecture = architecture
+        self.task = task
+        self.facts = facts or {}
+
+    @property
+    def parameters(self) -> int:
+        """The number of trained weights."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @torch.inference_mode()
+    def density(self, image: np.ndarray | str | Path) -> np.ndarray:
+        """The density map of an image, in people per cell of ``network.map_stride`` pixels: ``(h, w)`` float32.
+
+        Args:
+            image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
+        """
+        if not isinstance(image, np.ndarray):
+            image = read_image(image, oriented=True)
+        output = whole_map(self.network, normalise(_rgb(image)))
+        result: np.ndarray = self.task.density(output, int(self.network.map_stride))[0, 0].float().cpu().numpy()
+        return result
+
+    def count(self, image: np.ndarray | str | Path) -> float:
+        """How many there are in an image; arguments as for :meth:`density`."""
+        return float(self.density(image).sum(dtype=np.float64))
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise NNICountError(f"image: expected (H, W, 3) or (H, W) uint8, found {image.shape} {image.dtype}")
+    return image
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write the model's one file, whole or not at all."""
+    header = {
+        "format": FORMAT,
+        "network": json.dumps({"name": model.name, "settings": model.network.settings}),
+        "architecture": json.dumps(model.architecture.to_dict() if model.architecture else None),
+        "task": json.dumps({"name": "counting", "settings": model.task.settings}),
+        "preprocessing": json.dumps({"colours": "RGB", "mean": MEAN, "std": STD}),
+        "facts": json.dumps(model.facts),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    with whole(path) as temporary:
+        save_file(weights, temporary, metadata=header)
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Load a model that :func:`save_model` wrote; needs no NNI.
+
+    Raises:
+        ModelError: the file is missing, truncated, foreign or of another version.
+    """
+    remedy = "give a model.safetensors that nni-count retrain wrote"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable model ({str(error).splitlines()[0]}); {remedy}") from error
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path}: format is {header.get('format')!r}, expected {FORMAT!r}; {remedy}")
+    try:
+        described = json.loads(header["network"])
+        architecture = Architecture.from_dict(_with_numbers(json.loads(header["architecture"])))
+        network = create(described["name"], architecture, **described["settings"])
+        network.load_state_dict(weights)
+        task = Counting(**json.loads(header["task"])["settings"])
+        facts = json.loads(header["facts"])
+    except (KeyError, TypeError, ValueError, RuntimeError, NNICountError) as error:
+        raise ModelError(f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}") from error
+    return Model(network.to(device), described["name"], architecture, task, facts)
+
+
+def _with_numbers(architecture: Any) -> Any:
+    """JSON turned the node numbers into text; turn them back."""
+    for kind in ("extraction", "fusion"):
+        architecture[kind] = {
+            int(node): {int(source): operation for source, operation in edges.items()}
+            for node, edges in architecture[kind].items()
+        }
+    return architecture

@@ -1,0 +1,159 @@
+"""What a one-shot search needs of a space and of NNI 3.0, whose bugs are mended here (NNI is archived, they stay)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from nni_count.architecture import Architecture
+from nni_count.errors import TrainingError
+
+with warnings.catch_warnings():
+    # NNI goes through the classes of torch.nn and warns of two that are no modules
+    warnings.filterwarnings("ignore", ".* is found to be not a nn.Module", RuntimeWarning)
+    from nni.nas.evaluator.pytorch import LightningModule
+    from nni.nas.nn.pytorch import LayerChoice
+    from nni.nas.oneshot.pytorch.supermodule import differentiable, proxyless
+
+if TYPE_CHECKING:
+    from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
+
+#: label → choice → probability; a choice is an operation's name (α) or an earlier node's number (β)
+Probabilities = dict[str, dict[Any, float]]
+
+
+class Space(Protocol):
+    """What ``nni_count.search`` needs of a space, beside being NNI's ``ModelSpace``.
+
+    Attributes:
+        map_stride: pixels a side of a cell of the map.
+        multiple: what the side of a training crop must be divisible by.
+        settings: the constructor's arguments by name, plain YAML.
+    """
+
+    map_stride: int
+    multiple: int
+    settings: dict[str, Any]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` → ``(B, K, H / map_stride, W / map_stride)``."""
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """What is minimised, a scalar; it may hold choices of its own."""
+
+    def architecture(
+        self,
+        sample: Mapping[str, Any],
+        probabilities: Mapping[str, Mapping[Any, float]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Architecture:
+        """The architecture that a sample (label → choice) describes; probabilities where the strategy has them."""
+
+
+SPACE_MEMBERS = ("forward", "loss", "architecture", "map_stride", "multiple", "settings")
+
+
+class Recipe(LightningModule):
+    """How a space is trained: what NNI calls the evaluator's module. The strategy decides what learns from which batch.
+
+    Args:
+        learning_rate: of the weights at the start.
+        final_learning_rate: of the weights at the end of the cosine.
+        weight_decay: of the weights.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, learning_rate: float, final_learning_rate: float, weight_decay: float, epochs: int):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.final_learning_rate = final_learning_rate
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self._held_out: Any = None
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs, self.final_learning_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # differentiable strategies take a batch of each half and call `training_step` twice
+        self._held_out = batch["val"] if isinstance(batch, dict) else None
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self._loss(batch, "architecture" if batch is self._held_out else "weights")
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self._loss(batch, "architecture")
+
+    def _loss(self, batch: list[Tensor], half: str) -> Tensor:
+        images, targets = batch
+        model = cast(Space, self.model)
+        loss = model.loss(model(images), targets)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "
+                f"{self.trainer.current_epoch}, half for the {half}); the checkpoint of the epoch before is kept. "
+                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+            )
+        self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        self.log(half, loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        return loss
+
+
+def architecture_parameters(module: BaseOneShotLightningModule) -> list[nn.Parameter]:
+    """α and β, each once, in the order of the network.
+
+    NNI orders them by address, so that a resumed optimiser swaps their moments or fails.
+    """
+    return list(
+        dict.fromkeys(
+            parameter
+            for layer in module.supernet_modules()
+            if hasattr(layer, "arch_parameters")
+            for parameter in layer.arch_parameters()
+        )
+    )
+
+
+def mend(module: BaseOneShotLightningModule) -> None:
+    """Mend the module of any one-shot strategy, NNI's own included."""
+    if hasattr(module, "arch_parameters"):
+        module.arch_parameters = lambda: architecture_parameters(module)
+    # it would log noisy probabilities every few steps; the search logs exact ones after every epoch
+    module.log_probs = lambda probs: None  # type: ignore[method-assign]
+
+
+def read_probabilities(module: BaseOneShotLightningModule) -> tuple[Probabilities, Probabilities]:
+    """softmax(α) and softmax(β), taken from the parameters, since what strategies export may hold noise.
+
+    Returns:
+        Those of operations and those of edges; empty for strategies without such parameters.
+    """
+    alphas: Probabilities = {}
+    betas: Probabilities = {}
+    for layer in module.supernet_modules():
+        parameter = getattr(layer, "_arch_alpha", None)
+        if isinstance(parameter, Tensor):
+            values = torch.softmax(parameter.detach().double().cpu(), -1).tolist()
+            if isinstance(layer, LayerChoice):
+                alphas[str(layer.label)] = dict(zip(layer.names, values, strict=True))
+            else:
+                betas[str(layer.label)] = dict(enumerate(values))
+    return alphas, betas
+
+
+def export_sample(module: BaseOneShotLightningModule) -> dict[str, Any]:
+    """The choices of a searched module, label → choice."""
+    sample: dict[str, Any] = module.export()
+    for layer in module.supernet_modules():
+        # Proxyless draws what it exports, though it says that it ranks
+        if type(layer) is proxyless.ProxylessMixedLayer:
+            sample.update(differentiable.DifferentiableMixedLayer.export(layer, {}))
+        elif type(layer) is proxyless.ProxylessMixedInput:
+            sample.update(differentiable.DifferentiableMixedInput.export(layer, {}))
+    return sample

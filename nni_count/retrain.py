@@ -1,0 +1,326 @@
+"""Retraining: an architecture and data become a model. Knows nothing of NNI."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nni_count.architecture import Architecture, read_architecture
+from nni_count.data import open_data, split_off
+from nni_count.data.batches import CropLoader, WholeImages, crop_loader
+from nni_count.data.dataset import Dataset
+from nni_count.data.sample import Sample
+from nni_count.errors import RunError, SettingError, TrainingError
+from nni_count.losses import ScalePyramidLoss
+from nni_count.model import Model, save_model, whole_map
+from nni_count.networks import create, initialise
+from nni_count.run import Run, Stop, graceful_stop, open_run
+from nni_count.task import Counting
+
+PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
+VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: steps, seconds, or both, whichever ends first."""
+
+    steps: int | None
+    seconds: float | None
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        shares = [done / most for done, most in ((steps, self.steps), (seconds, self.seconds)) if most]
+        return min(1.0, max(shares))
+
+
+def cosine(progress: float) -> float:
+    """The share of the first learning rate that is left: 1 at the start, 0 at the end."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Retraining(pl.LightningModule):
+    """The network, the moving average of its weights, and how they are trained and judged.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` to ``(B, 1, S / stride, S / stride)``.
+        loss: of estimate and target.
+        task: reads counts from maps.
+        learning_rate: of Adam at the start.
+        schedule: ``cosine`` over the budget, or the ``paper``'s.
+        budget: of the run.
+        timer: knows the time that the run has taken, interruptions left out.
+        average_decay: of the moving average of the weights.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        task: Counting,
+        *,
+        learning_rate: float,
+        schedule: str,
+        budget: Budget,
+        timer: Timer,
+        average_decay: float,
+    ):
+        super().__init__()
+        self.network = network
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(average_decay), use_buffers=True)
+        self.average_decay = average_decay
+        self.loss = loss
+        self.task = task
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.budget = budget
+        self.timer = timer
+        self.best: dict[str, Any] = {}  # mae, weights ("raw" or "average"), step, state
+        self._errors: dict[str, list[float]] = {}
+
+    def rate(self) -> float:
+        """The share of the first learning rate that the schedule asks for now."""
+        if self.schedule == "paper":
+            return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
+        return cosine(self.budget.progress(self.global_step, self.timer.time_elapsed("train")))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, targets = batch
+        estimate = self.network(images.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = self.loss(estimate.float(), targets)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
+                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+            )
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step <= 1 / (1 - self.average_decay):
+            self.average.n_averaged.zero_()  # a copy until the average has something to average over
+        self.average.update_parameters(self.network)
+
+    def on_validation_epoch_start(self) -> None:
+        self._errors = {"raw": [], "average": []}
+
+    def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
+        image, people = batch
+        for name, network in (("raw", self.network), ("average", self.average.module)):
+            count = self.task.count(whole_map(network, image).float(), int(network.map_stride))
+            self._errors[name].append(abs(count.item() - people))
+
+    def on_validation_epoch_end(self) -> None:
+        for name, network in (("raw", self.network), ("average", self.average.module)):
+            mae = sum(self._errors[name]) / len(self._errors[name])
+            self.log(f"validation_mae_{name}", mae, prog_bar=True)
+            if not self.trainer.sanity_checking and mae < self.best.get("mae", math.inf):
+                state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+                self.best = {"mae": mae, "weights": name, "step": self.global_step, "state": state}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self.best
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint["best"]
+
+
+class StopAtStep(Callback):
+    """Saves and ends the run after a step when the user asked for it."""
+
+    def __init__(self, run: Run, stop: Stop):
+        self.run = run
+        self.stop = stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.stop.requested:
+            trainer.save_checkpoint(self.run.last_checkpoint)
+            self.stop.interrupt(self.run.folder, trainer.global_step)
+
+
+def retrain(
+    *,
+    data: str | Path | Dataset,
+    out: str | Path,
+    architecture: str | Path | Architecture | None = None,
+    network: str = "amsnet",
+    network_settings: dict[str, Any] | None = None,
+    data_settings: dict[str, Any] | None = None,
+    task_settings: dict[str, Any] | None = None,
+    max_epochs: int | None = None,
+    max_steps: int | None = None,
+    max_time: str | None = None,
+    crop_size: int = 192,
+    batch_size: int = 6,
+    learning_rate: float = 1e-3,
+    schedule: str = "cosine",
+    average_decay: float = 0.998,
+    validation_fraction: float = 0.1,
+    num_workers: int = 0,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    seed: int = 0,
+    resume: bool = False,
+) -> Model:
+    """Train a network from scratch and keep the weights that do best on a validation part of the training images.
+
+    The test part is never read. Beside the weights their moving average is kept; which of the two is saved, and from
+    when, is decided on the validation part.
+
+    Args:
+        data: folder of a data set (its layout is recognised), or ``synthetic``.
+        out: run folder; gets ``model.safetensors``, ``metrics.csv``, ``checkpoints/`` and ``config.yaml``.
+        architecture: the cells, a file that a search wrote.
+        network: what is trained, by name.
+        network_settings: the network's, e.g. ``cells`` and ``width``; the others stay as the search had them.
+        data_settings: the reader's, e.g. ``format`` and ``outside``.
+        task_settings: of the density map: ``sigma``, ``kernel_size``, ``density_scale``.
+        max_epochs: passes over the training images; 100 where no budget is given.
+        max_steps: optimiser steps.
+        max_time: time to train, ``DD:HH:MM:SS``.
+        crop_size: side of the training crops in pixels.
+        batch_size: crops a step.
+        learning_rate: Adam's, at the start.
+        schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
+        average_decay: of the moving average of the weights.
+        validation_fraction: share of the training images that choose the weights.
+        num_workers: processes that prepare batches; 0 for none.
+        precision: Lightning's, e.g. ``bf16-mixed``.
+        accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
+        seed: of the validation part, the first weights and the crops.
+        resume: continue the run in ``out``.
+
+    Returns:
+        The model that was saved.
+    """
+    settings = dict(locals())
+    if schedule not in ("cosine", "paper"):
+        raise SettingError(f"schedule: {schedule!r} is unknown; choose cosine or paper")
+    dataset = open_data(data, **(data_settings or {}))
+    cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
+    task = _task(task_settings or {})
+    pl.seed_everything(seed, verbose=False)
+    net = create(network, cells, **(network_settings or {}))
+    initialise(net)
+    training, validation = split_off(dataset.samples("train"), validation_fraction, seed)
+    loader = crop_loader(
+        training,
+        task,
+        crop_size=crop_size,
+        batch_size=batch_size,
+        stride=int(net.map_stride),
+        seed=seed,
+        num_workers=num_workers,
+    )
+    if max_epochs is None and max_steps is None and max_time is None:
+        max_epochs = 100
+    timer = _timer(max_time)
+    steps = min((n for n in (max_steps, max_epochs and max_epochs * len(loader)) if n is not None), default=None)
+    budget = Budget(steps, timer.time_remaining())
+    run = open_run(out, "retrain", settings, resume=resume)
+
+    module = Retraining(
+        net.to(memory_format=torch.channels_last),
+        ScalePyramidLoss(cells.pooling if cells else ()),
+        task,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        budget=budget,
+        timer=timer,
+        average_decay=average_decay,
+    )
+    _fit(module, loader, validation, run, precision=precision, accelerator=accelerator, resume=resume)
+    net.load_state_dict(module.best["state"])
+    facts = {
+        "validation_mae": module.best["mae"],
+        "weights": module.best["weights"],
+        "step": module.best["step"],
+        "steps": module.global_step,
+        "seconds": round(timer.time_elapsed("train"), 1),
+        "data": dataset.name,
+        "training_images": len(training),
+        "validation_images": len(validation),
+        "training_mean": sum(sample.count for sample in training) / len(training),
+        "seed": seed,
+    }
+    model = Model(net.cpu(), network, cells, task, facts)
+    save_model(model, run.folder / "model.safetensors")
+    return model
+
+
+def _fit(
+    module: Retraining,
+    loader: CropLoader,
+    validation: Sequence[Sample],
+    run: Run,
+    *,
+    precision: str,
+    accelerator: str,
+    resume: bool,
+) -> None:
+    budget = module.budget
+    with graceful_stop() as stop:
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]
+            max_epochs=-1,
+            max_steps=budget.steps or -1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            **_validate_every(budget, len(loader)),
+            callbacks=[
+                module.timer,
+                StopAtStep(run, stop),
+                _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
+                _checkpoint(run, train_time_interval=timedelta(minutes=5)),
+            ],
+            logger=[CSVLogger(run.folder, name="", version=""), TensorBoardLogger(run.folder, name="", version="tensorboard")],
+            enable_model_summary=False,
+        )
+        val = torch.utils.data.DataLoader(WholeImages(validation), batch_size=None)
+        trainer.fit(module, loader, val, ckpt_path=str(run.last_checkpoint) if resume else None)
+        trainer.validate(module, val, verbose=False)
+
+
+def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False, **when)
+
+
+def _validate_every(budget: Budget, batches: int) -> dict[str, Any]:
+    if budget.seconds:
+        return {"val_check_interval": timedelta(seconds=max(300.0, budget.seconds / VALIDATIONS)), "check_val_every_n_epoch": None}
+    assert budget.steps
+    return {"val_check_interval": max(1, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
+
+
+def _timer(max_time: str | None) -> Timer:
+    try:
+        return Timer(max_time, verbose=False)
+    except Exception as error:
+        raise SettingError(f"max_time: {max_time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00") from error
+
+
+def _task(settings: dict[str, Any]) -> Counting:
+    try:
+        return Counting(**settings)
+    except TypeError as error:
+        raise SettingError(f"task: {str(error).partition('__init__() ')[2]}; known: sigma, kernel_size, density_scale") from None

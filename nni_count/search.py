@@ -1,0 +1,265 @@
+"""Searching: a space, a strategy and data become an architecture. NNI mutates the space, Lightning runs it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+
+from nni_count.architecture import Architecture, read_architecture, write_architecture
+from nni_count.data import halves, open_data
+from nni_count.data.batches import CropLoader, crop_loader
+from nni_count.data.dataset import Dataset
+from nni_count.errors import Interrupted, SettingError, TrainingError
+from nni_count.logs import run_loggers
+from nni_count.oneshot import SPACE_MEMBERS, Recipe, Space, export_sample, mend, read_probabilities
+from nni_count.run import Run, Stop, graceful_stop, open_run
+from nni_count.task import Counting
+
+# after nni_count.oneshot, which imports NNI without its harmless warnings
+from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip
+from nni.nas.nn.pytorch import ModelSpace  # isort: skip
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
+
+
+def search(
+    *,
+    data: str | Path | Dataset,
+    space: ModelSpace,
+    strategy: OneShotStrategy,
+    out: str | Path,
+    max_epochs: int = 80,
+    crop_size: int = 128,
+    batch_size: int = 4,
+    limit_train_batches: int | None = None,
+    seed: int = 0,
+    learning_rate: float = 1e-3,
+    final_learning_rate: float = 4e-4,
+    weight_decay: float = 1e-4,
+    task: Counting | None = None,
+    resume: bool = False,
+    num_workers: int = 0,
+    accelerator: str = "auto",
+) -> Architecture:
+    """Search a space on the training images, one half for the weights and one for the architecture.
+
+    The defaults are the paper's recipe (NAS-Count, section 4.1.1), without its warm-up, which is the strategy's
+    ``warmup_epochs``. The test part is never read. The space that is given stays as it is: one with its settings is
+    built anew, so that its weights start from the seed.
+
+    Args:
+        data: folder of a data set (its layout is recognised), or ``synthetic``.
+        space: an NNI model space that is a :class:`nni_count.oneshot.Space`.
+        strategy: a one-shot strategy, ours or NNI's.
+        out: run folder; after every epoch it holds ``architecture.yaml``, ``cells.png``, ``metrics.csv`` and
+            ``checkpoints/last.ckpt``.
+        max_epochs: passes over the half for the weights.
+        crop_size: side of the training crops in pixels.
+        batch_size: crops a step.
+        limit_train_batches: steps an epoch; None for all images.
+        seed: of the halves, the first weights, α, β and the crops.
+        learning_rate: of the weights at the start; it falls along a cosine.
+        final_learning_rate: of the weights at the end.
+        weight_decay: of the weights.
+        task: what is regressed; counting by default.
+        resume: continue the run in ``out`` from its last whole epoch.
+        num_workers: processes that prepare batches; 0 for none.
+        accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
+
+    Returns:
+        The architecture that stands in ``architecture.yaml``.
+
+    Raises:
+        SettingError: the space, the strategy or a setting does not fit.
+        TrainingError: the loss is no longer a number; the checkpoint of the epoch before is kept.
+        Interrupted: after Ctrl-C.
+    """
+    settings = dict(locals())
+    task = task or Counting()
+    _check(space, strategy, task, crop_size)
+    dataset = open_data(data)
+    settings.update(
+        task=task.settings,
+        space=_described(space, cast(Space, space).settings),
+        strategy=_described(strategy, _arguments(strategy)),
+    )
+    provenance = {
+        "strategy": settings["strategy"]["class_path"],
+        "seed": seed,
+        "data": dataset.name,
+        "versions": {name: _version(name) for name in ("nni", "torch", "nni-count")},
+    }
+    pl.seed_everything(seed, verbose=False)
+    space = type(space)(*space.trace_args, **space.trace_kwargs)
+    parts = halves(dataset.samples("train"), seed)
+    batches = limit_train_batches or max(1, min(map(len, parts)) // batch_size)
+    loaders = [
+        crop_loader(
+            part,
+            task,
+            crop_size=crop_size,
+            batch_size=batch_size,
+            stride=cast(Space, space).map_stride,
+            seed=2 * seed + number,
+            num_workers=num_workers,
+            limit_batches=batches,
+        )
+        for number, part in enumerate(parts)
+    ]
+    recipe = Recipe(learning_rate, final_learning_rate, weight_decay, max_epochs)
+    run = open_run(out, "search", settings, resume=resume)
+    with graceful_stop() as stop:
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=max_epochs,
+            num_sanity_val_steps=0,
+            log_every_n_steps=batches,
+            callbacks=[
+                WarmUpBar(),
+                AfterEpoch(run, stop, seed, provenance),
+                ModelCheckpoint(
+                    run.checkpoints,
+                    "last",
+                    enable_version_counter=False,
+                    every_n_epochs=1,
+                    save_on_train_epoch_end=True,
+                ),
+            ],
+            logger=run_loggers(run),
+            enable_model_summary=False,
+        )
+        _fit(recipe, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+    return read_architecture(run.folder / "architecture.yaml")
+
+
+def _fit(
+    recipe: Recipe,
+    trainer: Any,
+    space: ModelSpace,
+    strategy: OneShotStrategy,
+    loaders: list[CropLoader],
+    checkpoint: Path | None,
+) -> None:
+    space = strategy.mutate_model(space)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When using training service", RuntimeWarning)  # we use none
+        evaluator = Lightning(recipe, trainer, *loaders, fit_kwargs={"ckpt_path": checkpoint and str(checkpoint)})
+        evaluator = strategy.mutate_evaluator(evaluator)
+    mend(evaluator.module)
+    log = logging.getLogger("nni.nas.evaluator.pytorch.lightning")
+    log.addFilter(lambda record: "Safe to ignore" not in str(record.msg))
+    try:
+        evaluator.evaluate(space)
+    except SystemExit as error:  # how Lightning answers a second Ctrl-C
+        raise KeyboardInterrupt from error
+
+
+class WarmUpBar(TQDMProgressBar):
+    """Lightning's progress bar, which also says so while α and β stay as they are."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
+            self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch} (warming up: weights only)")
+
+
+class AfterEpoch(Callback):
+    """What stands in the run folder after an epoch, and what makes a resumed run equal an uninterrupted one.
+
+    Args:
+        run: where it stands.
+        stop: whether the user asked for a stop.
+        seed: of the run.
+        provenance: of the architecture, as far as it is known before the search.
+    """
+
+    def __init__(self, run: Run, stop: Stop, seed: int, provenance: dict[str, Any]):
+        self.run = run
+        self.stop = stop
+        self.seed = seed
+        self.provenance = provenance
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:  # what strategies draw depends on seed and epoch alone, not on what came before
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(1)[0]))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.stop.requested:
+            if self.run.last_checkpoint.is_file():
+                done = f"{self.run.folder}: interrupted in epoch {trainer.current_epoch}; continue it with --resume"
+            else:
+                done = f"{self.run.folder}: interrupted in the first epoch; remove it and start again"
+            raise Interrupted(done)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
+            raise TrainingError(
+                f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch before "
+                "is kept. Lower --learning_rate"
+            )
+        alphas, betas = read_probabilities(module)
+        for name, probabilities in (("alpha", alphas), ("beta", betas)):
+            for label, choices in probabilities.items():
+                module.log_dict({f"{name}/{label}/{choice}": value for choice, value in choices.items()})
+        architecture = module.model.architecture(
+            export_sample(module),
+            {**alphas, **betas},
+            {
+                **self.provenance,
+                "epochs": trainer.current_epoch + 1,
+                "alphas": _rounded(alphas),
+                "betas": _rounded(betas),
+            },
+        )
+        from nni_count.drawing import draw_cells
+
+        write_architecture(architecture, self.run.folder / "architecture.yaml")
+        draw_cells(architecture, self.run.folder / "cells.png")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from its sources
+        return "not installed"
+
+
+def _rounded(probabilities: dict[str, dict[Any, float]]) -> dict[str, dict[Any, float]]:
+    return {label: {name: round(p, 4) for name, p in choices.items()} for label, choices in probabilities.items()}
+
+
+def _check(space: ModelSpace, strategy: OneShotStrategy, task: Counting, crop_size: int) -> None:
+    name = type(space).__name__
+    missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
+    if not isinstance(space, ModelSpace) or missing:
+        raise SettingError(f"space: {name} is no NNI ModelSpace with {', '.join(SPACE_MEMBERS)}; lacks {missing}")
+    if not isinstance(strategy, OneShotStrategy):
+        raise SettingError(
+            f"strategy: {type(strategy).__name__} is no one-shot strategy, which trains all choices at once; "
+            "choose one that is, such as DARTS"
+        )
+    multiple, channels = cast(Space, space).multiple, cast(Space, space).settings.get("out_channels", task.out_channels)
+    if crop_size % multiple:
+        raise SettingError(f"crop_size: {crop_size}; {name} needs a multiple of {multiple}")
+    if channels != task.out_channels:
+        raise SettingError(f"space.out_channels: {channels}; the task regresses {task.out_channels} map(s)")
+
+
+def _described(thing: object, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A class and its arguments, as the command line writes them."""
+    return {"class_path": f"{type(thing).__module__}.{type(thing).__qualname__}", "init_args": arguments}
+
+
+def _arguments(thing: object) -> dict[str, Any]:
+    """The constructor's arguments that an object keeps under their names."""
+    names = (name for kind in type(thing).__mro__[:-1] for name in inspect.signature(kind).parameters)
+    return {name: vars(thing)[name] for name in names if name in vars(thing)}

@@ -1,0 +1,117 @@
+"""The space of NAS-Count: AMSNet with searched cells, and the searched pyramid of its loss."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
+from torch import Tensor
+
+from nni_count.architecture import Architecture, CellKind
+from nni_count.errors import SettingError
+from nni_count.networks.amsnet import AMSNetBody
+from search_spaces.extraction import SearchedExtraction
+from search_spaces.fusion import SearchedFusion
+from search_spaces.pooling import SearchedPyramid
+
+
+class SearchedParts:
+    """Choices in place of operations, for the wiring of ``nni_count.networks``."""
+
+    affine = False
+
+    def __init__(self, edges_per_node: int):
+        cells = (SearchedExtraction(edges_per_node), SearchedFusion(edges_per_node))
+        self.cells = {cell.kind: cell for cell in cells}
+
+    def edge(self, kind: CellKind, source: int, node: int, channels: int) -> LayerChoice:
+        return self.cells[kind].edge(source, node, channels)
+
+    def join(self, kind: CellKind, node: int) -> InputChoice:
+        return self.cells[kind].join(node)
+
+
+class AMSNetSpace(ModelSpace):
+    """AMSNet with an operation to choose on every edge and edges to choose for every node (NAS-Count, section 3).
+
+    It is a :class:`nni_count.oneshot.Space`: what ``nni_count.search`` takes.
+
+    Args:
+        cells: number of extraction cells, M in the paper, which searches with 6.
+        width: channels of the last extraction cell, C in the paper, which searches with 256.
+        taps: three cells, counted from 1, that feed the decoder; None for the last and two evenly spaced before it.
+        edges_per_node: how many incoming edges a node keeps.
+        in_channels: channels of the image.
+        out_channels: maps that are regressed.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4.
+
+    Raises:
+        SettingError: naming the setting that does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        cells: int = 6,
+        width: int = 32,
+        taps: list[int] | None = None,
+        edges_per_node: int = 2,
+        in_channels: int = 3,
+        out_channels: int = 1,
+        map_stride: int = 1,
+    ):
+        super().__init__()
+        if edges_per_node < 1:
+            raise SettingError(f"space.edges_per_node: {edges_per_node!r}; a node keeps at least 1 edge")
+        self.parts = SearchedParts(edges_per_node)
+        self.network = AMSNetBody(
+            self.parts,
+            cells=cells,
+            width=width,
+            taps=taps,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            map_stride=map_stride,
+        )
+        self.pyramid = SearchedPyramid()
+        self.map_stride = map_stride
+        self.multiple = 8 * map_stride  # the pyramid halves the map three times
+        self.settings: dict[str, Any] = {**self.network.settings, "edges_per_node": edges_per_node}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, in_channels, H, W)`` → ``(B, out_channels, H / map_stride, W / map_stride)``."""
+        density: Tensor = self.network(image)
+        return density
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """The scale pyramid pooling loss of two maps, a scalar."""
+        loss: Tensor = self.pyramid(estimate, target)
+        return loss
+
+    def architecture(
+        self,
+        sample: Mapping[str, Any],
+        probabilities: Mapping[str, Mapping[Any, float]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Architecture:
+        """The architecture that an NNI sample describes.
+
+        Args:
+            sample: label → choice, as a strategy exports it.
+            probabilities: label → choice → softmax(α) or softmax(β), where the strategy has them; see
+                :meth:`search_spaces.cell.SearchedCell.decode`.
+            provenance: where it comes from, plain YAML.
+        """
+        cells = {kind.name: cell.decode(sample, probabilities) for kind, cell in self.parts.cells.items()}
+        return Architecture(
+            **cells,
+            pooling=self.pyramid.decode(sample),
+            network=dict(self.network.settings),
+            provenance=dict(provenance or {}),
+        )
+
+
+# NNI wraps the constructor of a space and loses its signature, from which command lines are made
+functools.update_wrapper(AMSNetSpace.__init__, AMSNetSpace._init_wrapped)  # type: ignore[arg-type, misc]

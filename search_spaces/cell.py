@@ -1,0 +1,75 @@
+"""What the searched cells have in common: an operation to choose on every edge, edges to choose for every node."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from nni.nas.nn.pytorch import InputChoice, LayerChoice
+
+from nni_count.architecture import Cell, CellKind
+from nni_count.ops import NONE, OPERATIONS
+
+
+class SearchedCell:
+    """The choices of a kind of cell. All cells of the kind share their labels, so they share α and β.
+
+    Args:
+        edges_per_node: how many incoming edges a node keeps; all of them where it has fewer.
+    """
+
+    kind: ClassVar[CellKind]
+    operations: ClassVar[tuple[str, ...]]
+
+    def __init__(self, edges_per_node: int):
+        self.edges_per_node = edges_per_node
+
+    def edge_label(self, source: int, node: int) -> str:
+        """Label of the operation (α) on the edge from ``source`` to ``node``, e.g. ``extraction_2_0``."""
+        return f"{self.kind.name}_{node}_{source}"
+
+    def node_label(self, node: int) -> str:
+        """Label of the edges (β) that arrive in ``node``, e.g. ``extraction_2``."""
+        return f"{self.kind.name}_{node}"
+
+    def edge(self, source: int, node: int, channels: int) -> LayerChoice:
+        """All candidates, without affine batch norms: a scale would undo the weighting of the operations."""
+        candidates = {name: OPERATIONS[name](channels, False) for name in self.operations}
+        return LayerChoice(candidates, label=self.edge_label(source, node))
+
+    def join(self, node: int) -> InputChoice:
+        """The sum of the kept edges; while searching, of all edges weighted by softmax(β)."""
+        kept = min(self.edges_per_node, node)
+        return InputChoice(n_candidates=node, n_chosen=kept, reduction="sum", label=self.node_label(node))
+
+    def decode(self, sample: Mapping[str, Any], probabilities: Mapping[str, Mapping[Any, float]] | None = None) -> Cell:
+        """The kept edges with their operations; a kept edge whose operation is ``none`` stays listed.
+
+        Args:
+            sample: label → choice, as an NNI strategy exports it.
+            probabilities: label → choice → softmax(α) or softmax(β). With them, a node whose kept edges are all
+                ``none`` takes the real operation of largest softmax(β) · softmax(α) among these edges.
+        """
+        cell: Cell = {}
+        for node in self.kind.computed:
+            sources = sorted(int(source) for source in sample[self.node_label(node)])
+            cell[node] = {source: sample[self.edge_label(source, node)] for source in sources}
+            if all(operation == NONE for operation in cell[node].values()):
+                self._revive(node, cell[node], probabilities)
+        return cell
+
+    def _revive(self, node: int, edges: dict[int, str], probabilities: Mapping[str, Mapping[Any, float]] | None) -> None:
+        place = f"{self.kind.name} node {node}: '{NONE}' won on all kept edges"
+        if not probabilities:
+            warnings.warn(f"{place}; the node gives zeros", stacklevel=4)
+            return
+        beta = probabilities[self.node_label(node)]
+        _, source, operation = max(
+            (beta[source] * alpha, source, operation)
+            for source in edges
+            for operation, alpha in probabilities[self.edge_label(source, node)].items()
+            if operation != NONE
+        )
+        edges[source] = operation
+        warnings.warn(f"{place}; the edge from {source} takes its best real operation, {operation}", stacklevel=4)

@@ -1,0 +1,137 @@
+"""DARTS and its Gumbel-softmax variant: NNI's own, made resumable and exact, with the rates of NAS-Count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nni.nas.strategy as nni_strategy
+import torch
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.oneshot.pytorch.differentiable import (
+    DartsLightningModule,
+    GumbelDartsLightningModule,
+    LinearTemperatureScheduler,
+)
+from nni.nas.oneshot.pytorch.supermodule.differentiable import GumbelSoftmax
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from nni_count.oneshot import architecture_parameters, read_probabilities
+
+
+class DartsModule(DartsLightningModule):
+    """NNI's search loop with α and β in a fixed order, and the checkpoint hooks that NNI forgets to pass on."""
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return architecture_parameters(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.training_module.on_save_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.training_module.on_load_checkpoint(checkpoint)
+
+
+class GumbelDartsModule(DartsModule, GumbelDartsLightningModule):
+    """Draws the noise anew before each phase."""
+
+    def resample(self) -> dict[str, Any]:
+        for module in self.modules():
+            if isinstance(module, SharedGumbelSoftmax):
+                module.noise.clear()
+        return super().resample()
+
+    def export_probs(self) -> dict[str, Any]:
+        alphas, betas = read_probabilities(self)
+        return {**alphas, **betas}
+
+
+class SharedGumbelSoftmax(GumbelSoftmax):
+    """softmax((α + g) / τ), Gumbel noise g drawn once a phase for each α.
+
+    With NNI's own, every layer draws its own noise, so that cells which share α are different cells, and estimate
+    and target pass different poolings.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise: dict[Tensor, Tensor] = {}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs not in self.noise:
+            self.noise[inputs] = -torch.empty_like(inputs).exponential_().log()
+        return torch.softmax((inputs + self.noise[inputs]) / self.tau, self.dim)
+
+
+class DARTS(nni_strategy.DARTS):
+    """Differentiable architecture search, first order: weights and α, β in turn, each on its half of the images.
+
+    α and β are trained by Adam with betas (0.5, 0.999) and weight decay 1e-3 (NAS-Count, section 4.1.1; Liu et al.,
+    DARTS: Differentiable Architecture Search, ICLR 2019).
+
+    Args:
+        arc_learning_rate: of α and β; the paper's.
+        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        warmup_epochs: epochs at the start in which α and β stay; the paper takes 40 of 80.
+    """
+
+    def __init__(
+        self,
+        *,
+        arc_learning_rate: float = 6e-4,
+        gradient_clip_val: float | None = None,
+        warmup_epochs: int = 0,
+    ):
+        super().__init__(
+            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
+        )
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
+        return DartsModule(
+            training_module,
+            arc_learning_rate=self.arc_learning_rate,
+            gradient_clip_val=self.gradient_clip_val,
+            warmup_epochs=self.warmup_epochs,
+        )
+
+
+class GumbelDARTS(DARTS):
+    """:class:`DARTS` with Gumbel-softmax in place of softmax (Xie et al., SNAS, ICLR 2019). It is not GDAS: every
+    operation is computed.
+
+    Args:
+        temperature: one, or the first and the last, between which it falls evenly over the epochs.
+        arc_learning_rate: of α and β.
+        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        warmup_epochs: epochs at the start in which α and β stay.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float | tuple[float, float] = (1.0, 0.33),
+        arc_learning_rate: float = 6e-4,
+        gradient_clip_val: float | None = None,
+        warmup_epochs: int = 0,
+    ):
+        super().__init__(
+            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
+        )
+        self.temperature = temperature
+
+    def mutate_model(self, model: ModelSpace) -> ModelSpace:
+        self._softmax = SharedGumbelSoftmax()
+        return super().mutate_model(model)
+
+    def configure_softmax(self) -> nn.Module:
+        return self._softmax
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
+        first, last = self.temperature if isinstance(self.temperature, (tuple, list)) else [self.temperature] * 2
+        return GumbelDartsModule(
+            training_module,
+            LinearTemperatureScheduler(float(first), float(last)),  # NNI refuses integers
+            arc_learning_rate=self.arc_learning_rate,
+            gradient_clip_val=self.gradient_clip_val,
+            warmup_epochs=self.warmup_epochs,
+        )

@@ -208,7 +208,7 @@ def overlay(image: np.ndarray, density: np.ndarray, count: float) -> np.ndarray:
     shade = np.round(50 + heat * 205).astype(np.uint8)  # the map's darkest colours would read as shadows
     colours = cv2.applyColorMap(shade, cv2.COLORMAP_TURBO)[:, :, ::-1]
     strength = (0.75 * np.sqrt(heat))[:, :, None]
-    result = np.round(image * (1 - strength) + colours * strength).astype(np.uint8)
+    result: np.ndarray = np.round(image * (1 - strength) + colours * strength).astype(np.uint8)
     _caption(result, f"count {count:.1f}", heat)
     return result
 
@@ -221,7 +221,7 @@ def _caption(image: np.ndarray, text: str, heat: np.ndarray) -> None:
     (wide, _), _ = cv2.getTextSize(text, font, scale, 1)
     scale = min(scale, 0.9 * width / max(wide, 1) * scale, 0.5 * height / unit)
     thickness = max(1, round(1.6 * scale))
-    (wide, tall), below = cv2.getTextSize(text, font, scale, thickness)
+    (wide, tall), _ = cv2.getTextSize(text, font, scale, thickness)
     margin = max(1, round(0.35 * tall))
     box_width, box_height = min(wide + 2 * margin, width), min(tall + 2 * margin, height)
     corners = [(x, y) for y in (0, height - box_height) for x in (0, width - box_width)]

@@ -14,7 +14,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -24,6 +23,7 @@ from nni_count.data.batches import CropLoader, WholeImages, crop_loader
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.errors import RunError, SettingError, TrainingError
+from nni_count.logs import run_loggers
 from nni_count.losses import ScalePyramidLoss
 from nni_count.model import Model, save_model, whole_map
 from nni_count.networks import create, initialise
@@ -164,7 +164,7 @@ def retrain(
     network: str = "amsnet",
     network_settings: dict[str, Any] | None = None,
     data_settings: dict[str, Any] | None = None,
-    task_settings: dict[str, Any] | None = None,
+    task: Counting | None = None,
     max_epochs: int | None = None,
     max_steps: int | None = None,
     max_time: str | None = None,
@@ -192,7 +192,7 @@ def retrain(
         network: what is trained, by name.
         network_settings: the network's, e.g. ``cells`` and ``width``; the others stay as the search had them.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
-        task_settings: of the density map: ``sigma``, ``kernel_size``, ``density_scale``.
+        task: what is regressed; counting by default.
         max_epochs: passes over the training images; 100 where no budget is given.
         max_steps: optimiser steps.
         max_time: time to train, ``DD:HH:MM:SS``.
@@ -216,7 +216,7 @@ def retrain(
         raise SettingError(f"schedule: {schedule!r} is unknown; choose cosine or paper")
     dataset = open_data(data, **(data_settings or {}))
     cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
-    task = _task(task_settings or {})
+    task = task or Counting()
     pl.seed_everything(seed, verbose=False)
     net = create(network, cells, **(network_settings or {}))
     initialise(net)
@@ -293,7 +293,7 @@ def _fit(
                 _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],
-            logger=[CSVLogger(run.folder, name="", version=""), TensorBoardLogger(run.folder, name="", version="tensorboard")],
+            logger=run_loggers(run),
             enable_model_summary=False,
         )
         val = torch.utils.data.DataLoader(WholeImages(validation), batch_size=None)
@@ -317,10 +317,3 @@ def _timer(max_time: str | None) -> Timer:
         return Timer(max_time, verbose=False)
     except Exception as error:
         raise SettingError(f"max_time: {max_time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00") from error
-
-
-def _task(settings: dict[str, Any]) -> Counting:
-    try:
-        return Counting(**settings)
-    except TypeError as error:
-        raise SettingError(f"task: {str(error).partition('__init__() ')[2]}; known: sigma, kernel_size, density_scale") from None

@@ -125,7 +125,7 @@ def search(
             log_every_n_steps=batches,
             callbacks=[
                 WarmUpBar(),
-                AfterEpoch(run, stop, seed, provenance),
+                AfterEpoch(run, stop, loaders, seed, provenance),
                 ModelCheckpoint(
                     run.checkpoints,
                     "last",
@@ -166,6 +166,11 @@ def _fit(
 class WarmUpBar(TQDMProgressBar):
     """Lightning's progress bar, which also says so while α and β stay as they are."""
 
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().get_metrics(trainer, module)
+        metrics.pop("v_num", None)  # the logger's version is the folder `tensorboard`
+        return metrics
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
         if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
@@ -178,15 +183,28 @@ class AfterEpoch(Callback):
     Args:
         run: where it stands.
         stop: whether the user asked for a stop.
+        loaders: whose place in their streams a checkpoint keeps; Lightning forgets it at the end of an epoch.
         seed: of the run.
         provenance: of the architecture, as far as it is known before the search.
     """
 
-    def __init__(self, run: Run, stop: Stop, seed: int, provenance: dict[str, Any]):
+    def __init__(self, run: Run, stop: Stop, loaders: list[CropLoader], seed: int, provenance: dict[str, Any]):
         self.run = run
         self.stop = stop
+        self.loaders = loaders
         self.seed = seed
         self.provenance = provenance
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loaders": [loader.state_dict() for loader in self.loaders]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for loader, place in zip(self.loaders, state["loaders"], strict=True):
+            loader.load_state_dict(place)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self.run.last_checkpoint.is_file():
+            trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:  # what strategies draw depends on seed and epoch alone, not on what came before
@@ -194,11 +212,9 @@ class AfterEpoch(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.stop.requested:
-            if self.run.last_checkpoint.is_file():
-                done = f"{self.run.folder}: interrupted in epoch {trainer.current_epoch}; continue it with --resume"
-            else:
-                done = f"{self.run.folder}: interrupted in the first epoch; remove it and start again"
-            raise Interrupted(done)
+            raise Interrupted(
+                f"{self.run.folder}: interrupted; --resume begins epoch {trainer.current_epoch} (counted from 0) again"
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
@@ -261,5 +277,10 @@ def _described(thing: object, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _arguments(thing: object) -> dict[str, Any]:
     """The constructor's arguments that an object keeps under their names."""
-    names = (name for kind in type(thing).__mro__[:-1] for name in inspect.signature(kind).parameters)
+    names: list[str] = []
+    for kind in type(thing).__mro__:
+        parameters = inspect.signature(kind).parameters
+        names += parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break  # it passes nothing on to its base
     return {name: vars(thing)[name] for name in names if name in vars(thing)}

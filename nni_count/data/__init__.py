@@ -34,7 +34,7 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
         return data
     try:
         if str(data) == "synthetic" and format is None:
-            from nni_count.data.synthetic import SyntheticCrowds
+            from nni_count.data.synthetic_set import SyntheticCrowds
 
             return SyntheticCrowds(**settings)
         root = Path(data)

@@ -226,8 +226,8 @@ def _paint_clutter(rng: Generator, scene: _Scene, image: np.ndarray) -> None:
         radius = scene.radius_at(foot)
         tall, thick = rng.uniform(8, 24) * radius, rng.uniform(0.2, 0.4) * radius
         _fill(image, _box(x, foot - tall, thick, tall), rng.uniform(30, 120) + rng.normal(0, 8, 3))
-        lamp = rng.uniform(0.5, 1.1) * radius * CIRCLE  # round like a head
-        _fill(image, (x + thick / 2, foot - tall) + lamp, rng.uniform(150, 250, 3))
+        lamp = (x + thick / 2, foot - tall) + rng.uniform(0.5, 1.1) * radius * CIRCLE  # round like a head
+        _fill(image, lamp, rng.uniform(150, 250, 3))
 
 
 def _body_parts(rng: Generator, scene: _Scene) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -239,8 +239,8 @@ def _body_parts(rng: Generator, scene: _Scene) -> list[tuple[np.ndarray, np.ndar
     haired, long, hatted = rng.random((3, number)) < np.array((0.94, 0.3, rng.uniform(0, 0.4)))[:, None]
     everybody, detailed, faced = radius > 0, radius > 2.2, pose != 1
     # narrow when seen from the side, short when seen from above
-    body = rng.uniform(0.85, 1.2, (number, 1, 1)) * np.array((1, 1, 0.72, 0.72))[pose][:, None, None] * (1, 0)
-    body = body + (0, scene.body / 13.5)
+    wide = rng.uniform(0.85, 1.2, number) * np.array((1, 1, 0.72, 0.72))[pose]
+    body = np.stack([wide, np.full(number, scene.body / 13.5)], 1)[:, None]
     lit = np.array((rng.choice((-0.35, 0.35)), -0.3))
 
     flank = np.array([(0.5, 1), (1.7, 1.75), (2.15, 2.6), (2.1, 6), (1.5, 7)])

@@ -1,0 +1,180 @@
+"""``nni-count COMMAND``: each command is a function of the public API, its options made from the signature."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: command → where its function is, and what it does; the functions are imported when they are called, so that
+#: ``--help`` answers at once
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("nni_count.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
+    "search": ("nni_count.search:search", "space + strategy + data -> architecture.yaml"),
+    "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
+    "evaluate": ("nni_count.evaluate:evaluate", "model + data -> MAE, RMSE, PSNR, SSIM"),
+    "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),
+}
+
+#: entry-point groups by the option whose names they give
+GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies"}
+
+#: options that name something whose own settings follow after a dot, e.g. ``--network.cells 8``
+NAMED = ("data", "network")
+
+#: positional arguments
+POSITIONAL = {"predict": "images"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 after an error of the user's input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"nni-count {version('nni-count')}")
+        return 0
+    command, *options = arguments
+    if command not in COMMANDS:
+        return _fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+    from nni_count.errors import Interrupted, NNICountError
+
+    try:
+        _run(command, options)
+    except Interrupted as error:
+        return _fail(str(error), 130)
+    except NNICountError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
+    return 0
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    return (
+        "usage: nni-count COMMAND [--config FILE.yaml] [--key value ...]\n\n"
+        "Search, retrain and use networks that count by density.\n\n"
+        f"{commands}\n\n"
+        "nni-count COMMAND --help lists a command's settings; --print_config prints them as YAML."
+    )
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"nni-count: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _run(command: str, options: list[str]) -> None:
+    from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+
+    from nni_count.errors import SettingError
+    from nni_count.run import CONFIGURATION
+
+    warnings.showwarning = _one_line_warning
+    function = _function(command)
+    set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    parser = ArgumentParser(prog=f"nni-count {command}", description=COMMANDS[command][1], exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the settings below")
+    positional = POSITIONAL.get(command)
+    parser.add_function_arguments(
+        function, as_group=False, as_positional=False, fail_untyped=False, skip={positional} if positional else set()
+    )
+    if positional:
+        parser.add_argument(positional, nargs="+", type=str, help="images or folders")
+    try:
+        configuration = parser.parse_args(_translate(options))
+        values = parser.instantiate_classes(configuration)
+    except Exception as error:  # jsonargparse lets through whatever a constructor raises
+        from nni_count.errors import NNICountError
+
+        if isinstance(error, NNICountError):
+            raise
+        raise SettingError(f"{_last_line(error)} (nni-count {command} --help lists the settings)") from error
+    plain = parser.dump(configuration, format="json", skip_none=False)
+    token = CONFIGURATION.set({name: value for name, value in _load(plain).items() if name != "config"})
+    try:
+        function(**{name: value for name, value in vars(_as_dict(values, Namespace)).items() if name != "config"})
+    finally:
+        CONFIGURATION.reset(token)
+
+
+def _as_dict(values: Any, namespace: type) -> Any:
+    """The parsed values; whatever is still a namespace is turned into a dictionary."""
+    for name, value in vars(values).items():
+        if isinstance(value, namespace):
+            setattr(values, name, value.as_dict())  # type: ignore[attr-defined]
+    return values
+
+
+def _load(text: str) -> dict[str, Any]:
+    import json
+
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _function(command: str) -> Callable[..., Any]:
+    module, name = COMMANDS[command][0].split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _translate(options: list[str]) -> list[str]:
+    """Write names of spaces and strategies as their paths, and settings of named things where they belong."""
+    result: list[str] = []
+    expects: str | None = None
+    for option in options:
+        key, equals, value = option.partition("=")
+        name = key.removeprefix("--")
+        if expects and not option.startswith("--"):
+            option = _path_of(expects, option)
+        expects = None
+        if key.startswith("--"):
+            if name in GROUPS:
+                option = f"{key}={_path_of(name, value)}" if equals else key
+                expects = None if equals else name
+            for owner in NAMED:
+                if name.startswith(f"{owner}."):
+                    option = f"--{owner}_settings.{name.partition('.')[2]}" + equals + value
+        result.append(option)
+    return result
+
+
+def _path_of(option: str, name: str) -> str:
+    """The dotted path of a space or strategy that is named; a dotted path stays."""
+    from importlib.metadata import entry_points
+
+    from nni_count.errors import SettingError
+
+    if "." in name:
+        return name
+    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
+    if name not in found:
+        raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
+    entry = found[name]
+    try:
+        thing = entry.load()
+    except (ImportError, AttributeError) as error:
+        module = sys.modules.get(entry.module.partition(".")[0])
+        where = getattr(module, "__file__", None) or "nothing"
+        raise SettingError(
+            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+            "another package of that name? Remove it, or change into another folder"
+        ) from error
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if category.__module__.startswith("nni_count") or issubclass(category, UserWarning):
+        print(f"nni-count: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines) if lines else type(error).__name__

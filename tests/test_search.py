@@ -1,0 +1,236 @@
+import csv
+import os
+import signal
+
+import nni.nas.strategy as nni_strategies
+import numpy as np
+import pytest
+import torch
+import yaml
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+
+from nni_count.architecture import read_architecture
+from nni_count.data.dataset import Dataset
+from nni_count.data.sample import Sample
+from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+
+from nni_count.search import search
+from search_spaces import AMSNetSpace
+from strategies import DARTS, GumbelDARTS
+
+STRATEGIES = {"DARTS": DARTS, "GumbelDARTS": GumbelDARTS, "nni Proxyless": nni_strategies.Proxyless}
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Noise(Dataset):
+    """Images of noise with points; a split other than the training one is never asked for."""
+
+    name = "noise"
+    splits = ("train", "test")
+
+    def __init__(self):
+        super().__init__("nowhere")
+
+    @staticmethod
+    def recognises(root):
+        return False
+
+    def read(self, split):
+        assert split == "train"
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (6, 40, 48, 3), np.uint8)
+        return [Sample(str(i), rng.random((4, 2)) * 40, lambda i=i: images[i]) for i in range(6)]
+
+
+class DisturbedSpace(AMSNetSpace):
+    """At the loss number ``when``, the user presses Ctrl-C ``presses`` times, or the loss is no longer a number."""
+
+    when, presses, losses = 0, 0, 0
+
+    def loss(self, estimate, target):
+        cls = type(self)
+        cls.losses += 1
+        loss = super().loss(estimate, target)
+        if cls.losses == cls.when:
+            for _ in range(cls.presses):
+                os.kill(os.getpid(), signal.SIGINT)
+            loss = loss if cls.presses else loss * float("nan")
+        return loss
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def disturb(when, presses):
+    DisturbedSpace.when, DisturbedSpace.presses, DisturbedSpace.losses = when, presses, 0
+
+
+def run(out, strategy, **settings):
+    space = settings.pop("space", AMSNetSpace)(width=16, map_stride=4)
+    defaults = {"max_epochs": 2, "crop_size": 32, "batch_size": 1, "limit_train_batches": 2, "accelerator": "cpu", "seed": 3}
+    return search(data=Noise(), space=space, strategy=strategy, out=out, **{**defaults, **settings})
+
+
+def state(out):
+    return torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def weights(checkpoint):
+    """α and β, and all other weights."""
+    tensors = checkpoint["state_dict"]
+    alphas = {name: value for name, value in tensors.items() if name.endswith("_arch_alpha")}
+    return alphas, {name: value for name, value in tensors.items() if name not in alphas and "running" not in name}
+
+
+def rows(out):
+    return list(csv.DictReader((out / "metrics.csv").open()))
+
+
+def probabilities(out):
+    names = [name for name in rows(out)[0] if name.startswith(("alpha/", "beta/"))]
+    return [[float(row[name]) for name in names] for row in rows(out)]
+
+
+@pytest.fixture(scope="module", params=STRATEGIES)
+def searched(request, tmp_path_factory):
+    """A run of two epochs, and one that is interrupted in the second and resumed."""
+    straight, resumed = (tmp_path_factory.mktemp("runs") / name for name in ("straight", "resumed"))
+    strategy = STRATEGIES[request.param]
+    result = run(straight, strategy())
+    disturb(when=6, presses=1)  # 2 batches × 2 losses an epoch
+    with pytest.raises(Interrupted, match="--resume"):
+        run(resumed, strategy(), space=DisturbedSpace)
+    between = state(resumed)
+    between_rows = len(rows(resumed))
+    run(resumed, strategy(), space=DisturbedSpace, resume=True)
+    return result, straight, resumed, between, between_rows
+
+
+def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
+    result, out, *_ = searched
+    assert read_architecture(out / "architecture.yaml") == result
+    assert result.network["width"] == 16
+    assert all(len(edges) == 2 for cell in (result.extraction, result.fusion) for edges in cell.values())
+    assert result.provenance["seed"] == 3 and result.provenance["data"] == "noise" and result.provenance["epochs"] == 2
+    assert len(result.provenance["alphas"]) == 24 and len(result.provenance["betas"]) == 6
+    assert (out / "cells.png").stat().st_size and list((out / "tensorboard").glob("events*"))
+    assert yaml.safe_load((out / "config.yaml").read_text())["space"]["init_args"]["width"] == 16
+    assert [row["epoch"] for row in rows(out)] == ["0", "1"]
+    for row in rows(out):
+        assert float(row["loss/weights"]) > 0 and float(row["loss/architecture"]) > 0
+        for label in ("alpha/extraction_5_4", "alpha/pooling_3", "beta/fusion_4"):
+            assert sum(float(value) for name, value in row.items() if name.startswith(label + "/")) == pytest.approx(1)
+
+
+def test_the_architecture_is_what_alpha_and_beta_rank_first(searched):
+    result, *_ = searched
+    alphas, betas = result.provenance["alphas"], result.provenance["betas"]
+    for kind, cell in (("extraction", result.extraction), ("fusion", result.fusion)):
+        for node, edges in cell.items():
+            ranked = sorted(betas[f"{kind}_{node}"].values(), reverse=True)
+            assert all(betas[f"{kind}_{node}"][source] >= ranked[1] for source in edges)
+            real = [operation for operation in edges.values() if operation != "none"]
+            for source, operation in edges.items() if len(real) == 2 else ():
+                assert alphas[f"{kind}_{node}_{source}"][operation] == max(alphas[f"{kind}_{node}_{source}"].values())
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(searched):
+    _, straight, resumed, between, between_rows = searched
+    assert between["epoch"] == 0 and between_rows == 1 and len(rows(resumed)) == 2
+    for found, expected in zip(weights(state(resumed)), weights(state(straight)), strict=True):
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(found[name], expected[name], rtol=0, atol=1e-6) for name in expected)
+    np.testing.assert_allclose(probabilities(resumed), probabilities(straight), atol=1e-6)
+
+
+def test_alpha_and_weights_move_in_every_epoch(searched):
+    _, straight, _, between, _ = searched
+    (alphas_before, weights_before), (alphas, others) = weights(between), weights(state(straight))
+    assert len({value.data_ptr() for value in alphas.values()}) == 30
+    assert not any(torch.equal(alphas[name], alphas_before[name]) for name in alphas)
+    assert not all(torch.equal(others[name], weights_before[name]) for name in others)
+    first, second = probabilities(straight)
+    assert not np.allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_warm_up_keeps_alpha_and_moves_the_weights(name, tmp_path, capfd):
+    disturb(when=4, presses=1)  # one loss a batch: in the second epoch
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", STRATEGIES[name](warmup_epochs=2), space=DisturbedSpace)
+    alphas_before, weights_before = weights(state(tmp_path / "run"))
+    run(tmp_path / "run", STRATEGIES[name](warmup_epochs=2), space=DisturbedSpace, resume=True)
+    alphas, others = weights(state(tmp_path / "run"))
+    assert all(torch.equal(alphas[label], alphas_before[label]) for label in alphas)
+    assert not all(torch.equal(others[label], weights_before[label]) for label in others)
+    assert "warming up" in "".join(capfd.readouterr())
+
+
+def test_an_interrupted_first_epoch_can_be_resumed(searched, request, tmp_path):
+    if request.node.callspec.params["searched"] != "DARTS":
+        pytest.skip("once is enough")
+    disturb(when=2, presses=1)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", DARTS(), space=DisturbedSpace)
+    run(tmp_path / "run", DARTS(), space=DisturbedSpace, resume=True)
+    np.testing.assert_allclose(probabilities(tmp_path / "run"), probabilities(searched[1]), atol=1e-6)
+
+
+def test_another_seed_gives_other_weights(searched, tmp_path):
+    run(tmp_path / "run", DARTS(), seed=4, max_epochs=1, limit_train_batches=1)
+    assert not np.allclose(probabilities(tmp_path / "run")[0], probabilities(searched[1])[0], atol=1e-5)
+
+
+def test_the_given_space_stays_as_it_is(tmp_path):
+    space = AMSNetSpace(width=16, map_stride=4)
+    search(
+        data=Noise(),
+        space=space,
+        strategy=nni_strategies.RandomOneShot(),
+        out=tmp_path / "run",
+        max_epochs=1,
+        crop_size=32,
+        batch_size=1,
+        limit_train_batches=1,
+        accelerator="cpu",
+    )
+    assert read_architecture(tmp_path / "run" / "architecture.yaml").provenance["alphas"] == {}
+    assert not any(isinstance(module, BaseSuperNetModule) for module in space.modules())
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tmp_path):
+    disturb(when=7, presses=0)
+    with pytest.raises(TrainingError, match=r"nan at step 3 \(epoch 1, half for the architecture\)"):
+        run(tmp_path / "run", DARTS(), space=DisturbedSpace)
+    checkpoint = state(tmp_path / "run")
+    assert checkpoint["epoch"] == 0
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    assert read_architecture(tmp_path / "run" / "architecture.yaml").provenance["epochs"] == 1
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+    disturb(when=2, presses=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", DARTS(), space=DisturbedSpace)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_settings_that_cannot_work_are_named(tmp_path):
+    with pytest.raises(SettingError, match="strategy: Random is no one-shot strategy"):
+        run(tmp_path / "a", nni_strategies.Random())
+    with pytest.raises(SettingError, match="crop_size: 40; AMSNetSpace needs a multiple of 32"):
+        run(tmp_path / "a", DARTS(), crop_size=40)
+    with pytest.raises(SettingError, match="space: Linear is no NNI ModelSpace"):
+        search(data=Noise(), space=torch.nn.Linear(1, 1), strategy=DARTS(), out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").touch()
+    with pytest.raises(RunError, match="not empty"):
+        run(tmp_path / "b", DARTS())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,9 +17,16 @@ from nni_count.errors import TrainingError
 with warnings.catch_warnings():
     # NNI goes through the classes of torch.nn and warns of two that are no modules
     warnings.filterwarnings("ignore", ".* is found to be not a nn.Module", RuntimeWarning)
+    # first: NNI's modules import one another, and another order leaves its strategies out
+    import nni.nas.strategy  # noqa: F401
     from nni.nas.evaluator.pytorch import LightningModule
     from nni.nas.nn.pytorch import LayerChoice
     from nni.nas.oneshot.pytorch.supermodule import differentiable, proxyless
+
+# it tells that there are no validation data, and that this is as it should be
+logging.getLogger("nni.nas.evaluator.pytorch.lightning").addFilter(
+    lambda record: "Safe to ignore" not in str(record.msg)
+)
 
 if TYPE_CHECKING:
     from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
@@ -77,8 +86,13 @@ class Recipe(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs, self.final_learning_rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def rate(self, epoch: int) -> float:
+        """The share of the first learning rate in an epoch; a resumed run may have been given more of them."""
+        final = self.final_learning_rate / self.learning_rate
+        return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs))) / 2
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # differentiable strategies take a batch of each half and call `training_step` twice
@@ -125,7 +139,7 @@ def mend(module: BaseOneShotLightningModule) -> None:
     if hasattr(module, "arch_parameters"):
         module.arch_parameters = lambda: architecture_parameters(module)
     # it would log noisy probabilities every few steps; the search logs exact ones after every epoch
-    module.log_probs = lambda probs: None  # type: ignore[method-assign]
+    module.log_probs = lambda probs: None
 
 
 def read_probabilities(module: BaseOneShotLightningModule) -> tuple[Probabilities, Probabilities]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +20,7 @@ from nni_count.data import open_data, split_off
 from nni_count.data.batches import CropLoader, WholeImages, crop_loader
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
-from nni_count.errors import RunError, SettingError, TrainingError
+from nni_count.errors import SettingError, TrainingError
 from nni_count.logs import run_loggers
 from nni_count.losses import ScalePyramidLoss
 from nni_count.model import Model, save_model, whole_map
@@ -64,6 +62,7 @@ class Retraining(pl.LightningModule):
         budget: of the run.
         timer: knows the time that the run has taken, interruptions left out.
         average_decay: of the moving average of the weights.
+        loader: of the training crops; its place is kept in checkpoints.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class Retraining(pl.LightningModule):
         budget: Budget,
         timer: Timer,
         average_decay: float,
+        loader: CropLoader,
     ):
         super().__init__()
         self.network = network
@@ -88,6 +88,7 @@ class Retraining(pl.LightningModule):
         self.schedule = schedule
         self.budget = budget
         self.timer = timer
+        self.loader = loader
         self.best: dict[str, Any] = {}  # mae, weights ("raw" or "average"), step, state
         self._errors: dict[str, list[float]] = {}
 
@@ -138,9 +139,11 @@ class Retraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best"] = self.best
+        checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best = checkpoint["best"]
+        self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set
 
 
 class StopAtStep(Callback):
@@ -246,8 +249,9 @@ def retrain(
         budget=budget,
         timer=timer,
         average_decay=average_decay,
+        loader=loader,
     )
-    _fit(module, loader, validation, run, precision=precision, accelerator=accelerator, resume=resume)
+    _fit(module, validation, run, precision=precision, accelerator=accelerator, resume=resume)
     net.load_state_dict(module.best["state"])
     facts = {
         "validation_mae": module.best["mae"],
@@ -268,7 +272,6 @@ def retrain(
 
 def _fit(
     module: Retraining,
-    loader: CropLoader,
     validation: Sequence[Sample],
     run: Run,
     *,
@@ -286,7 +289,7 @@ def _fit(
             max_steps=budget.steps or -1,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
-            **_validate_every(budget, len(loader)),
+            **_validate_every(budget),
             callbacks=[
                 module.timer,
                 StopAtStep(run, stop),
@@ -297,7 +300,7 @@ def _fit(
             enable_model_summary=False,
         )
         val = torch.utils.data.DataLoader(WholeImages(validation), batch_size=None)
-        trainer.fit(module, loader, val, ckpt_path=str(run.last_checkpoint) if resume else None)
+        trainer.fit(module, module.loader, val, ckpt_path=str(run.last_checkpoint) if resume else None, weights_only=True)
         trainer.validate(module, val, verbose=False)
 
 
@@ -305,7 +308,7 @@ def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
     return ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False, **when)
 
 
-def _validate_every(budget: Budget, batches: int) -> dict[str, Any]:
+def _validate_every(budget: Budget) -> dict[str, Any]:
     if budget.seconds:
         return {"val_check_interval": timedelta(seconds=max(300.0, budget.seconds / VALIDATIONS)), "check_val_every_n_epoch": None}
     assert budget.steps

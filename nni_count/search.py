@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -80,7 +79,7 @@ def search(
     Raises:
         SettingError: the space, the strategy or a setting does not fit.
         TrainingError: the loss is no longer a number; the checkpoint of the epoch before is kept.
-        Interrupted: after Ctrl-C.
+        Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
     settings = dict(locals())
     task = task or Counting()
@@ -152,11 +151,9 @@ def _fit(
     space = strategy.mutate_model(space)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "When using training service", RuntimeWarning)  # we use none
-        evaluator = Lightning(recipe, trainer, *loaders, fit_kwargs={"ckpt_path": checkpoint and str(checkpoint)})
+        evaluator = Lightning(recipe, trainer, *loaders, fit_kwargs={"ckpt_path": checkpoint, "weights_only": True})
         evaluator = strategy.mutate_evaluator(evaluator)
     mend(evaluator.module)
-    log = logging.getLogger("nni.nas.evaluator.pytorch.lightning")
-    log.addFilter(lambda record: "Safe to ignore" not in str(record.msg))
     try:
         evaluator.evaluate(space)
     except SystemExit as error:  # how Lightning answers a second Ctrl-C
@@ -219,8 +216,8 @@ class AfterEpoch(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
             raise TrainingError(
-                f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch before "
-                "is kept. Lower --learning_rate"
+                f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch "
+                "before is kept. Lower --learning_rate"
             )
         alphas, betas = read_probabilities(module)
         for name, probabilities in (("alpha", alphas), ("beta", betas)):

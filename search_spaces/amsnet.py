@@ -114,4 +114,4 @@ class AMSNetSpace(ModelSpace):
 
 
 # NNI wraps the constructor of a space and loses its signature, from which command lines are made
-functools.update_wrapper(AMSNetSpace.__init__, AMSNetSpace._init_wrapped)  # type: ignore[arg-type, misc]
+functools.update_wrapper(AMSNetSpace.__init__, AMSNetSpace._init_wrapped)

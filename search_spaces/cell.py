@@ -59,7 +59,9 @@ class SearchedCell:
                 self._revive(node, cell[node], probabilities)
         return cell
 
-    def _revive(self, node: int, edges: dict[int, str], probabilities: Mapping[str, Mapping[Any, float]] | None) -> None:
+    def _revive(
+        self, node: int, edges: dict[int, str], probabilities: Mapping[str, Mapping[Any, float]] | None
+    ) -> None:
         place = f"{self.kind.name} node {node}: '{NONE}' won on all kept edges"
         if not probabilities:
             warnings.warn(f"{place}; the node gives zeros", stacklevel=4)

@@ -1,4 +1,4 @@
-"""The searched pyramid of the loss (NAS-Count, section 3.2): three poolings of six candidates, ``pooling_1`` … ``3``."""
+"""The searched pyramid of the loss (NAS-Count, section 3.2): three poolings of six candidates each."""
 
 from __future__ import annotations
 

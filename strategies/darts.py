@@ -39,7 +39,8 @@ class GumbelDartsModule(DartsModule, GumbelDartsLightningModule):
         for module in self.modules():
             if isinstance(module, SharedGumbelSoftmax):
                 module.noise.clear()
-        return super().resample()
+        sample: dict[str, Any] = super().resample()
+        return sample
 
     def export_probs(self) -> dict[str, Any]:
         alphas, betas = read_probabilities(self)

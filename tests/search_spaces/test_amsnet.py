@@ -85,9 +85,7 @@ def test_cells_of_a_kind_share_their_labels(space):
 
 def test_a_node_whose_edges_are_all_none_takes_its_best_real_operation(space):
     sample = random_sample(0) | {f"extraction_4_{source}": NONE for source in range(4)} | {"extraction_4": [1, 3]}
-    even = {
-        label: {choice: 0.1 for choice in mutable.values} for label, mutable in space.simplify().items()
-    }
+    even = {label: dict.fromkeys(mutable.values, 0.1) for label, mutable in space.simplify().items()}
     even["extraction_4"] = {0: 0.9, 1: 0.1, 2: 0.1, 3: 0.2}  # 0 was not kept
     even["extraction_4_1"] = even["extraction_4_1"] | {NONE: 0.9, "skip": 0.3}
     even["extraction_4_3"] = even["extraction_4_3"] | {NONE: 0.9, "sep_conv_3x3": 0.2}
@@ -111,9 +109,15 @@ def test_the_number_of_kept_edges_is_a_setting():
 
 
 def test_the_signature_is_that_of_the_constructor(space):
-    assert list(inspect.signature(AMSNetSpace).parameters) == list(
-        "cells width taps edges_per_node in_channels out_channels map_stride".split()
-    )
+    assert list(inspect.signature(AMSNetSpace).parameters) == [
+        "cells",
+        "width",
+        "taps",
+        "edges_per_node",
+        "in_channels",
+        "out_channels",
+        "map_stride",
+    ]
     assert set(space.settings) == set(inspect.signature(AMSNetSpace).parameters)
     parser = pytest.importorskip("jsonargparse").ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(AMSNetSpace, "space")

@@ -47,7 +47,9 @@ def test_checkpoint_hooks_reach_the_evaluator():
 
 def test_gumbel_noise_is_one_for_all_layers_of_a_label_and_new_in_every_phase():
     module = module_of(GumbelDARTS())
-    weights = [layer._softmax(layer._arch_alpha) for layer in module.supernet_modules() if layer.label == "extraction_3_1"]
+    weights = [
+        layer._softmax(layer._arch_alpha) for layer in module.supernet_modules() if layer.label == "extraction_3_1"
+    ]
     assert len(weights) == 6
     assert all(torch.equal(weights[0], other) for other in weights[1:])
     module.resample()

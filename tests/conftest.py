@@ -1,0 +1,74 @@
+"""What the tests share: small architectures, small data sets in their genuine layout, and the real data."""
+
+import os
+import random
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
+from nni_count.data.synthetic import synthetic_crowds
+from nni_count.ops import OPERATIONS, POOLINGS
+
+
+def random_architecture(seed: int, operations: tuple[str, ...] = tuple(OPERATIONS)) -> Architecture:
+    """Two edges a node, operations and poolings at random."""
+    rng = random.Random(seed)
+
+    def cell(kind: CellKind) -> dict[int, dict[int, str]]:
+        return {
+            node: {source: rng.choice(operations) for source in sorted(rng.sample(range(node), 2))}
+            for node in kind.computed
+        }
+
+    return Architecture(
+        cell(EXTRACTION), cell(FUSION), tuple(rng.choices(list(POOLINGS), k=3)), {"cells": 6, "width": 16, "map_stride": 4}
+    )
+
+
+LIGHT = ("conv_1x1", "sep_conv_3x3", "dil_conv_3x3", "skip")
+
+
+@pytest.fixture()
+def architecture() -> Architecture:
+    return random_architecture(0, LIGHT)
+
+
+def write_mat(path: Path, points: np.ndarray) -> None:
+    """A ground-truth file as ShanghaiTech's: ``image_info{1}.location``."""
+    inner = np.empty((1, 1), dtype=[("location", object), ("number", object)])
+    inner[0, 0] = (np.asarray(points, float), np.array([[len(points)]]))
+    cell = np.empty((1, 1), dtype=object)
+    cell[0, 0] = inner
+    savemat(path, {"image_info": cell})
+
+
+def write_shanghaitech(
+    root: Path, train: int = 8, test: int = 3, size: int = 64, points_folder: str = "ground-truth"
+) -> Path:
+    """A small set of synthetic crowds in ShanghaiTech's layout."""
+    for folder, number, start in (("train_data", train, 0), ("test_data", test, 1000)):
+        (root / folder / "images").mkdir(parents=True)
+        (root / folder / points_folder).mkdir()
+        samples = synthetic_crowds(number, start=start, size=(size, size), people=(3, 12))
+        for index, sample in enumerate(samples, 1):
+            cv2.imwrite(str(root / folder / "images" / f"IMG_{index}.jpg"), sample.read()[:, :, ::-1])
+            write_mat(root / folder / points_folder / f"GT_IMG_{index}.mat", sample.points)
+    return root
+
+
+@pytest.fixture()
+def shanghaitech(tmp_path: Path) -> Path:
+    return write_shanghaitech(tmp_path / "part_X")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real data; tests that need it say so when they skip."""
+    root = Path(os.environ.get("NNI_COUNT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip("real data not found; set NNI_COUNT_DATA to its folder")
+    return root

@@ -114,7 +114,9 @@ class Architecture:
     def from_dict(data: Any) -> Architecture:
         """The architecture that :meth:`to_dict` describes; raises :class:`ArchitectureError` on any fault."""
         if not isinstance(data, Mapping):
-            raise ArchitectureError(f"expected an architecture (format, extraction, fusion, pooling), found {type(data).__name__}")
+            raise ArchitectureError(
+                f"expected an architecture (format, extraction, fusion, pooling), found {type(data).__name__}"
+            )
         found = data.get("format")
         if found != FORMAT:
             raise ArchitectureError(f"format: expected {FORMAT!r}, found {found!r}; export it again with this version")
@@ -155,7 +157,9 @@ def read_architecture(path: str | Path) -> Architecture:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ArchitectureError(f"{path}: cannot be read ({error}); give an architecture.yaml that a search wrote") from error
+        raise ArchitectureError(
+            f"{path}: cannot be read ({error}); give an architecture.yaml that a search wrote"
+        ) from error
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" at line {place.line + 1}" if place else ""

@@ -99,9 +99,30 @@ def _run(command: str, options: list[str]) -> None:
     plain = parser.dump(configuration, format="json", skip_none=False)
     token = CONFIGURATION.set({name: value for name, value in _load(plain).items() if name != "config"})
     try:
-        function(**{name: value for name, value in vars(_as_dict(values, Namespace)).items() if name != "config"})
+        answer = function(
+            **{name: value for name, value in vars(_as_dict(values, Namespace)).items() if name != "config"}
+        )
     finally:
         CONFIGURATION.reset(token)
+    _show(command, answer, configuration.out)
+
+
+def _show(command: str, answer: Any, out: str) -> None:
+    """What a person wants to see at the end."""
+    if command == "evaluate":
+        from nni_count.evaluate import table
+
+        print(table(answer))
+    elif command == "predict":
+        for row in answer:
+            print(f"{row['count']:10.1f}  {row['image']}")
+    elif command == "retrain":
+        facts = answer.facts
+        print(
+            f"{answer.parameters:,} parameters, validation MAE {facts['validation_mae']:.2f} "
+            f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
+        )
+    print(f"written to {out}")
 
 
 def _as_dict(values: Any, namespace: type) -> Any:
@@ -142,7 +163,7 @@ def _translate(options: list[str]) -> list[str]:
             for owner in NAMED:
                 if name.startswith(f"{owner}."):
                     option = f"--{owner}_settings.{name.partition('.')[2]}" + equals + value
-        result.append(option)
+        result.append("--resume=true" if option == "--resume" else option)
     return result
 
 

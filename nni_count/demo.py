@@ -31,7 +31,9 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
     run = open_run(out, "demo", {"out": out, "seed": seed})
     data = SyntheticCrowds(train=300, test=60, size=256, seed=seed)
     search = importlib.import_module("nni_count.search").search  # NNI is needed from here to the end of the search
-    space, strategy = (_entry(group, name) for group, name in (("search_spaces", "AMSNetSpace"), ("strategies", "DARTS")))
+    space, strategy = (
+        _entry(group, name) for group, name in (("search_spaces", "AMSNetSpace"), ("strategies", "DARTS"))
+    )
 
     print("1/4  searching the cells and the loss pyramid …", flush=True)
     architecture = search(

@@ -87,7 +87,10 @@ def table(report: dict[str, Any]) -> str:
     constant = report["constant_mae"]
     lines = [
         ("data", f"{report['data']}, {report['split']}: {report['images']} images, {report['people']} people"),
-        ("MAE", f"{report['mae']:.2f}" + (f"   (always the training mean: {constant:.2f})" if constant is not None else "")),
+        (
+            "MAE",
+            f"{report['mae']:.2f}" + (f"   (always the training mean: {constant:.2f})" if constant is not None else ""),
+        ),
         ("RMSE", f"{report['rmse']:.2f}"),
         ("PSNR", "-" if report["psnr"] is None else f"{report['psnr']:.2f} dB"),
         ("SSIM", "-" if report["ssim"] is None else f"{report['ssim']:.3f}"),
@@ -105,12 +108,12 @@ def _judge(model: Model, sample: Sample) -> dict[str, Any]:
     density = model.density(image)
     seconds = time.perf_counter() - start
     truth = density_map(sample.points, image.shape[:2], sigma=model.task.sigma, kernel_size=model.task.kernel_size)
-    quality = map_quality(spread(density, truth.shape), truth) or {"psnr": None, "ssim": None}
+    quality = map_quality(spread(density, image.shape[:2]), truth)
     return {
         "name": sample.name,
         "truth": sample.count,
         "estimate": float(density.sum(dtype=np.float64)),
-        **quality,
+        **(quality or {"psnr": None, "ssim": None}),
         "seconds": seconds,
     }
 
@@ -128,7 +131,8 @@ def _flops(model: Model, samples: list[Sample]) -> float:
     pixels = [int(np.prod(sample.read().shape[:2])) for sample in samples[:20]]
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         whole_map(model.network, normalise(samples[0].read()))
-    return counter.get_total_flops() * float(np.mean(pixels)) / pixels[0]
+    flops: float = counter.get_total_flops() * float(np.mean(pixels)) / pixels[0]
+    return flops
 
 
 def _mean(values: list[float]) -> float | None:

@@ -36,7 +36,8 @@ def check_pyramid(size: Sequence[int], levels: int) -> None:
     """Refuse a pyramid deeper than the map: every level must leave at least one pixel."""
     if min(size) >> levels < 1:
         raise SettingError(
-            f"loss: a map of {size[0]}×{size[1]} cannot be halved {levels} times; use larger crops or a smaller map_stride"
+            f"loss: a map of {size[0]}×{size[1]} cannot be halved {levels} times; "
+            "use larger crops or a smaller map_stride"
         )
 
 

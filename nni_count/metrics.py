@@ -21,7 +21,9 @@ def count_errors(estimates: np.ndarray, truths: np.ndarray) -> dict[str, float]:
         ValueError: no images, or numbers that do not match.
     """
     if len(estimates) == 0 or len(estimates) != len(truths):
-        raise ValueError(f"expected as many estimates as truths and at least one, found {len(estimates)} and {len(truths)}")
+        raise ValueError(
+            f"expected as many estimates as truths and at least one, found {len(estimates)} and {len(truths)}"
+        )
     estimate, truth = torch.as_tensor(estimates, dtype=torch.float64), torch.as_tensor(truths, dtype=torch.float64)
     return {
         "mae": float(mean_absolute_error(estimate, truth)),
@@ -52,7 +54,8 @@ def map_quality(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float] | N
     peak = float(truth.max(initial=0))
     if peak <= 0:
         return None
-    maps = [torch.from_numpy(np.ascontiguousarray(values / peak, np.float32))[None, None] for values in (estimate, truth)]
+    one, other = (torch.from_numpy(np.asarray(values / peak, np.float32))[None, None] for values in (estimate, truth))
     small = min(truth.shape) < 11  # the window does not fit
-    ssim = float("nan") if small else float(structural_similarity_index_measure(*maps, data_range=1.0, sigma=1.5))
-    return {"psnr": min(100.0, float(peak_signal_noise_ratio(*maps, data_range=1.0))), "ssim": ssim}
+    ssim = torch.nan if small else structural_similarity_index_measure(one, other, data_range=1.0, sigma=1.5)
+    psnr = peak_signal_noise_ratio(one, other, data_range=1.0)
+    return {"psnr": min(100.0, float(psnr)), "ssim": float(ssim)}  # type: ignore[arg-type]

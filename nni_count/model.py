@@ -11,31 +11,31 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from nni_count.architecture import Architecture
 from nni_count.data.batches import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError
 from nni_count.files import whole
-from nni_count.networks import create
+from nni_count.networks import Network, create
 from nni_count.task import Counting
 
 FORMAT = "nni-count-model/1"
 
 
-def whole_map(network: nn.Module, image: Tensor) -> Tensor:
+def whole_map(network: Network, image: Tensor) -> Tensor:
     """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
 
     Args:
-        network: with ``multiple`` and ``map_stride``.
+        network: in evaluation mode.
         image: ``(3, H, W)``, normalised.
 
     Returns:
         ``(1, K, ceil(H / stride), ceil(W / stride))``.
     """
     height, width = image.shape[-2:]
-    stride, multiple = int(network.map_stride), int(network.multiple)
+    stride, multiple = network.map_stride, network.multiple
     device = next(network.parameters()).device
     batch = image[None].to(device, memory_format=torch.channels_last)
     batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
@@ -56,7 +56,7 @@ class Model:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         name: str,
         architecture: Architecture | None,
         task: Counting,
@@ -83,7 +83,7 @@ class Model:
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)
         output = whole_map(self.network, normalise(_rgb(image)))
-        result: np.ndarray = self.task.density(output, int(self.network.map_stride))[0, 0].float().cpu().numpy()
+        result: np.ndarray = self.task.density(output, self.network.map_stride)[0, 0].float().cpu().numpy()
         return result
 
     def count(self, image: np.ndarray | str | Path) -> float:
@@ -137,7 +137,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         task = Counting(**json.loads(header["task"])["settings"])
         facts = json.loads(header["facts"])
     except (KeyError, TypeError, ValueError, RuntimeError, NNICountError) as error:
-        raise ModelError(f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}") from error
+        raise ModelError(
+            f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}"
+        ) from error
     return Model(network.to(device), described["name"], architecture, task, facts)
 
 

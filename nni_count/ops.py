@@ -1,4 +1,4 @@
-"""The candidate operations of an edge and the poolings of the loss pyramid, by name (NAS-Count, sections 3.1.1 and 3.2)."""
+"""The candidate operations of an edge and the poolings of the pyramid, by name (NAS-Count, sections 3.1.1 and 3.2)."""
 
 from collections.abc import Callable
 

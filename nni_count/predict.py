@@ -70,7 +70,9 @@ def predict(
         writer.writerows(rows)
     write_text(run.folder / "counts.json", json.dumps(rows, indent=2) + "\n")
     if faults:
-        raise DataError(f"{len(faults)} of {len(paths)} images were not counted, the others are in {out}: " + "; ".join(faults))
+        raise DataError(
+            f"{len(faults)} of {len(paths)} images were not counted, the others are in {out}: " + "; ".join(faults)
+        )
     return rows
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -24,7 +24,7 @@ from nni_count.errors import SettingError, TrainingError
 from nni_count.logs import run_loggers
 from nni_count.losses import ScalePyramidLoss
 from nni_count.model import Model, save_model, whole_map
-from nni_count.networks import create, initialise
+from nni_count.networks import Network, create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
 from nni_count.task import Counting
 
@@ -67,7 +67,7 @@ class Retraining(pl.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         loss: nn.Module,
         task: Counting,
         *,
@@ -80,7 +80,8 @@ class Retraining(pl.LightningModule):
     ):
         super().__init__()
         self.network = network
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(average_decay), use_buffers=True)
+        averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
         self.average_decay = average_decay
         self.loss = loss
         self.task = task
@@ -120,17 +121,20 @@ class Retraining(pl.LightningModule):
             self.average.n_averaged.zero_()  # a copy until the average has something to average over
         self.average.update_parameters(self.network)
 
+    def _networks(self) -> dict[str, Network]:
+        return {"raw": self.network, "average": cast(Network, self.average.module)}
+
     def on_validation_epoch_start(self) -> None:
         self._errors = {"raw": [], "average": []}
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
         image, people = batch
-        for name, network in (("raw", self.network), ("average", self.average.module)):
-            count = self.task.count(whole_map(network, image).float(), int(network.map_stride))
+        for name, network in self._networks().items():
+            count = self.task.count(whole_map(network, image).float(), network.map_stride)
             self._errors[name].append(abs(count.item() - people))
 
     def on_validation_epoch_end(self) -> None:
-        for name, network in (("raw", self.network), ("average", self.average.module)):
+        for name, network in self._networks().items():
             mae = sum(self._errors[name]) / len(self._errors[name])
             self.log(f"validation_mae_{name}", mae, prog_bar=True)
             if not self.trainer.sanity_checking and mae < self.best.get("mae", math.inf):
@@ -229,7 +233,7 @@ def retrain(
         task,
         crop_size=crop_size,
         batch_size=batch_size,
-        stride=int(net.map_stride),
+        stride=net.map_stride,
         seed=seed,
         num_workers=num_workers,
     )
@@ -284,7 +288,7 @@ def _fit(
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=1,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
             max_epochs=-1,
             max_steps=budget.steps or -1,
             num_sanity_val_steps=0,
@@ -300,7 +304,9 @@ def _fit(
             enable_model_summary=False,
         )
         val = torch.utils.data.DataLoader(WholeImages(validation), batch_size=None)
-        trainer.fit(module, module.loader, val, ckpt_path=str(run.last_checkpoint) if resume else None, weights_only=True)
+        trainer.fit(
+            module, module.loader, val, ckpt_path=str(run.last_checkpoint) if resume else None, weights_only=True
+        )
         trainer.validate(module, val, verbose=False)
 
 
@@ -310,7 +316,10 @@ def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
 
 def _validate_every(budget: Budget) -> dict[str, Any]:
     if budget.seconds:
-        return {"val_check_interval": timedelta(seconds=max(300.0, budget.seconds / VALIDATIONS)), "check_val_every_n_epoch": None}
+        return {
+            "val_check_interval": timedelta(seconds=max(300.0, budget.seconds / VALIDATIONS)),
+            "check_val_every_n_epoch": None,
+        }
     assert budget.steps
     return {"val_check_interval": max(1, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
 

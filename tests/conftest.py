@@ -25,14 +25,17 @@ def random_architecture(seed: int, operations: tuple[str, ...] = tuple(OPERATION
         }
 
     return Architecture(
-        cell(EXTRACTION), cell(FUSION), tuple(rng.choices(list(POOLINGS), k=3)), {"cells": 6, "width": 16, "map_stride": 4}
+        cell(EXTRACTION),
+        cell(FUSION),
+        tuple(rng.choices(list(POOLINGS), k=3)),
+        {"cells": 6, "width": 16, "map_stride": 4},
     )
 
 
 LIGHT = ("conv_1x1", "sep_conv_3x3", "dil_conv_3x3", "skip")
 
 
-@pytest.fixture()
+@pytest.fixture
 def architecture() -> Architecture:
     return random_architecture(0, LIGHT)
 
@@ -60,7 +63,7 @@ def write_shanghaitech(
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def shanghaitech(tmp_path: Path) -> Path:
     return write_shanghaitech(tmp_path / "part_X")
 

@@ -22,7 +22,7 @@ STD = (0.229, 0.224, 0.225)
 
 def normalise(image: np.ndarray) -> Tensor:
     """``(H, W, 3)`` uint8 RGB → ``(3, H, W)`` float32 of about zero mean and unit deviation."""
-    scaled = (image.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+    scaled = (image.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return torch.from_numpy(scaled).permute(2, 0, 1)
 
 
@@ -111,7 +111,9 @@ class CropStream(Dataset):  # type: ignore[type-arg]
             shift = turn @ np.array([0.5 - size / 2] * 2) + centre - 0.5
             matrix = np.column_stack([turn, shift])
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            crop = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+            crop = cv2.warpAffine(
+                image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+            )
         return crop, moved
 
 
@@ -167,7 +169,7 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.given >= self.batches:
             self.epoch += 1
             self.given = 0

@@ -81,7 +81,9 @@ class Dataset(ABC):
             with Image.open(path) as image:  # reads the header only
                 width, height = image.size
         except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it") from error
+            raise DataError(
+                f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it"
+            ) from error
         points, number = settle_points(points, width, height, self.outside)
         self._number_outside += number
         return Sample(name, points, read, path)

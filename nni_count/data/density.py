@@ -41,7 +41,7 @@ def density_map(
         raise DataError("density map: a point is NaN or infinite; mend the annotation")
     rows, columns = -(-height // stride), -(-width // stride)
     points = points[((points >= 0) & (points < (width, height))).all(1)]
-    result = np.zeros(rows * columns, np.float64)
+    result: np.ndarray = np.zeros(rows * columns, np.float64)
     if len(points):
         first_x, weights_x = _masses(points[:, 0], width, sigma, kernel_size / 2, stride)
         first_y, weights_y = _masses(points[:, 1], height, sigma, kernel_size / 2, stride)

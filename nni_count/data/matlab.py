@@ -19,9 +19,13 @@ def load_mat(path: Path, key: str) -> Any:
         contents = loadmat(path, variable_names=[key])
         names = [key] if key in contents else [name for name, *_ in _names(path)]
     except Exception as error:  # scipy raises whatever the damaged bytes lead to
-        raise DataError(f"{path}: not a readable .mat file ({type(error).__name__}); restore the original file") from error
+        raise DataError(
+            f"{path}: not a readable .mat file ({type(error).__name__}); restore the original file"
+        ) from error
     if key not in contents:
-        raise DataError(f"{path}: has no variable {key!r} (found: {', '.join(names) or 'none'}); is it another data set's?")
+        raise DataError(
+            f"{path}: has no variable {key!r} (found: {', '.join(names) or 'none'}); is it another data set's?"
+        )
     return np.asarray(contents[key])
 
 

@@ -58,7 +58,9 @@ def read_image(path: str | Path, *, oriented: bool = False) -> np.ndarray:
         except cv2.error:
             image = None
     if image is None:
-        raise DataError(f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it")
+        raise DataError(
+            f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it"
+        )
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     elif image.dtype != np.uint8:

@@ -38,7 +38,9 @@ class ShanghaiTech(Dataset):
         points = {path.stem.removeprefix("GT_"): path for path in point_folder.glob("GT_*.mat")}
         self.check_pairs(images, points, folder / "images", point_folder)
         order = sorted(images, key=lambda name: [int(part) if part.isdigit() else part for part in name.split("_")])
-        return [self.sample(name, images[name], _points(points[name]), partial(read_image, images[name])) for name in order]
+        return [
+            self.sample(name, images[name], _points(points[name]), partial(read_image, images[name])) for name in order
+        ]
 
 
 def _points(path: Path) -> np.ndarray:
@@ -51,5 +53,7 @@ def _points(path: Path) -> np.ndarray:
     if points.size == 0:
         return np.zeros((0, 2))
     if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{path}: location has the shape {points.shape}, expected N×2 (x, y); restore the original file")
+        raise DataError(
+            f"{path}: location has the shape {points.shape}, expected N×2 (x, y); restore the original file"
+        )
     return points

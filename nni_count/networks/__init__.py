@@ -1,20 +1,18 @@
-"""Networks by name. A network maps an image ``(B, 3, H, W)`` to ``(B, K, H / map_stride, W / map_stride)`` and has
-``multiple`` (what H and W must be divisible by), ``map_stride`` and ``settings`` (what builds it again)."""
+"""Networks by name."""
 
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.amsnet import AMSNet, initialise
+from nni_count.networks.network import Network
 
 #: name → class or function that takes an architecture (None where not given) and settings
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"amsnet": AMSNet}
+NETWORKS: dict[str, Callable[..., Network]] = {"amsnet": AMSNet}
 
 
-def create(name: str, architecture: Architecture | None = None, **settings: Any) -> nn.Module:
+def create(name: str, architecture: Architecture | None = None, **settings: Any) -> Network:
     """The network of that name, e.g. ``create("amsnet", architecture, cells=8, width=64)``.
 
     Raises:
@@ -27,4 +25,4 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
     return NETWORKS[name](architecture, **settings)
 
 
-__all__ = ["NETWORKS", "AMSNet", "create", "initialise"]
+__all__ = ["NETWORKS", "AMSNet", "Network", "create", "initialise"]

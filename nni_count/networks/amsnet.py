@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
+from nni_count.networks.network import Network
 from nni_count.networks.wiring import ChosenParts, Parts, extraction_cell, fusion_cell, pointwise
 
 #: the cells (counted from 1) after which channels double and size halves
@@ -25,7 +26,7 @@ def default_taps(cells: int) -> list[int]:
     return [4, (4 + cells) // 2, cells]
 
 
-class AMSNetBody(nn.Module):
+class AMSNetBody(Network):
     """The network around the cells, whatever they are made of: ``(B, in_channels, H, W)`` →
     ``(B, out_channels, H / map_stride, W / map_stride)``. H and W are multiples of :attr:`multiple`.
 
@@ -58,7 +59,7 @@ class AMSNetBody(nn.Module):
         super().__init__()
         taps = default_taps(cells) if taps is None else list(taps)
         _check(cells, width, taps, in_channels, out_channels, map_stride)
-        self.settings: dict[str, Any] = {
+        self.settings = {
             "cells": cells,
             "width": width,
             "taps": taps,
@@ -147,7 +148,9 @@ def _check(cells: int, width: int, taps: list[int], in_channels: int, out_channe
     if not isinstance(cells, int) or cells < 6:
         raise SettingError(f"network.cells: {cells!r}; at least 6 are needed for three taps at a quarter of the size")
     if not isinstance(width, int) or width < 16 or width % 16:
-        raise SettingError(f"network.width: {width!r}; choose a multiple of 16 (the first cell has a quarter, its nodes a sixteenth)")
+        raise SettingError(
+            f"network.width: {width!r}; choose a multiple of 16 (the first cell has a quarter, its nodes a sixteenth)"
+        )
     if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):

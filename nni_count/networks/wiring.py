@@ -83,7 +83,9 @@ class Cell(nn.Module):
         states = [prepare(x) for prepare, x in zip(self.inputs, inputs, strict=True)]
         for node in self.kind.computed:
             arriving = [
-                self.edges[f"{source}-{node}"](states[source]) for source in range(node) if f"{source}-{node}" in self.edges
+                self.edges[f"{source}-{node}"](states[source])
+                for source in range(node)
+                if f"{source}-{node}" in self.edges
             ]
             # all of a node's kept edges may hold `none`
             states.append(self.joins[str(node)](arriving) if arriving else torch.zeros_like(states[0]))

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from conftest import LIGHT, random_architecture
+
+from nni_count.errors import SettingError
+from nni_count.networks import create
+from nni_count.networks.amsnet import default_taps
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_map_has_the_size_that_the_stride_asks_for(architecture, stride):
+    network = create("amsnet", architecture, map_stride=stride, width=16)
+    assert network(torch.randn(2, 3, 32, 48)).shape == (2, 1, 32 // stride, 48 // stride)
+
+
+def test_channels_and_sizes_follow_the_papers_plan(architecture):
+    network = create("amsnet", architecture, cells=8, width=64)
+    sizes = {}
+    for number, cell in enumerate(network.cells, 1):
+        cell.register_forward_hook(lambda _, __, out, number=number: sizes.__setitem__(number, tuple(out.shape[1:])))
+    network(torch.randn(2, 3, 32, 32))
+    assert sizes[1] == (16, 32, 32)
+    assert sizes[2] == sizes[3] == (32, 16, 16)
+    assert {sizes[number] for number in range(4, 9)} == {(64, 8, 8)}
+
+
+def test_the_fusion_cell_gives_128_channels_at_the_papers_sizes(architecture):
+    for width in (256, 512):
+        assert create("amsnet", architecture, width=width).up_sampling.first[1].in_channels == 128
+
+
+def test_taps():
+    assert default_taps(6) == [4, 5, 6]
+    assert default_taps(8) == [4, 6, 8]
+
+
+def test_the_taps_move_along_when_the_network_is_deepened():
+    architecture = random_architecture(0, LIGHT)
+    architecture.network["taps"] = [4, 5, 6]
+    assert create("amsnet", architecture).taps == [4, 5, 6]
+    assert create("amsnet", architecture, cells=8).taps == [4, 6, 8]
+    assert create("amsnet", architecture, cells=8, taps=[4, 5, 8]).taps == [4, 5, 8]
+
+
+@pytest.mark.parametrize(("width", "published"), [(512, 3.79e6), (256, 1.51e6)])
+def test_the_published_sizes_lie_within_the_range_of_architectures(width, published):
+    sizes = [parameters(create("amsnet", random_architecture(seed), cells=8, width=width)) for seed in range(40)]
+    assert min(sizes) < published < max(sizes)
+
+
+def test_every_parameter_learns():
+    for seed in range(5):
+        architecture = random_architecture(seed, LIGHT)
+        network = create("amsnet", architecture, width=16)
+        network(torch.randn(2, 3, 32, 32)).square().sum().backward()
+        dead = [name for name, p in network.named_parameters() if p.grad is None]
+        used = {source for edges in architecture.extraction.values() for source in edges}
+        used_taps = {source for edges in architecture.fusion.values() for source in edges}
+        unused = [f"cells.{c}.inputs.{s}." for c in range(6) for s in {0, 1} - used]
+        unused += [f"fusion.inputs.{s}." for s in {0, 1, 2} - used_taps]
+        # what nothing leads to may not learn: an unused input, and cells after the last tap that is used
+        assert all(any(name.startswith(prefix) for prefix in unused) or ".cells" in f".{name}" for name in dead), dead
+
+
+def test_a_node_whose_edges_are_all_none_is_zero():
+    architecture = random_architecture(0)
+    data = architecture.to_dict()
+    data["fusion"] = {3: {0: "none", 1: "none"}, 4: {3: "skip", 0: "none"}}
+    network = create("amsnet", type(architecture).from_dict(data), width=16).eval()
+    one, other = (network(torch.randn(1, 3, 16, 16)) for _ in range(2))
+    torch.testing.assert_close(one, other)  # nothing of the image arrives
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cells": 5}, "network.cells: 5"),
+        ({"width": 40}, "network.width: 40; choose a multiple of 16"),
+        ({"width": "64"}, "network.width"),
+        ({"taps": [4, 5]}, "network.taps"),
+        ({"taps": [3, 5, 6]}, "network.taps"),
+        ({"taps": [4, 5, 7]}, "network.taps"),
+        ({"map_stride": 3}, "network.map_stride: 3; choose 1, 2 or 4"),
+        ({"out_channels": 0}, "network.out_channels"),
+        ({"depth": 3}, "'depth'; known: cells, width"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(architecture, settings, message):
+    with pytest.raises(SettingError, match=message):
+        create("amsnet", architecture, **settings)
+
+
+def test_unknown_networks_list_the_known(architecture):
+    with pytest.raises(SettingError, match="known: amsnet"):
+        create("amsnett", architecture)
+    with pytest.raises(SettingError, match="give --architecture"):
+        create("amsnet")

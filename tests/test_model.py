@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from nni_count.errors import ModelError, NNICountError
+from nni_count.model import Model, load_model, save_model, whole_map
+from nni_count.networks import create, initialise
+from nni_count.task import Counting
+
+
+@pytest.fixture
+def model(architecture):
+    network = create("amsnet", architecture, width=16, map_stride=2)
+    initialise(network)
+    for module in network.modules():  # statistics that are not those of a fresh network
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return Model(network, "amsnet", architecture, Counting(sigma=3), {"seed": 4})
+
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
+
+
+def test_a_loaded_model_counts_as_the_saved_one(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.density(IMAGE), model.density(IMAGE))
+    assert loaded.task == model.task
+    assert loaded.facts == model.facts
+    assert loaded.architecture == model.architecture
+    assert loaded.parameters == sum(p.numel() for p in model.network.parameters())
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]
+
+
+def test_the_header_tells_what_the_weights_need(model, tmp_path):
+    save_model(model, tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        header = file.metadata()
+    assert json.loads(header["network"])["settings"]["map_stride"] == 2
+    assert json.loads(header["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
+    assert json.loads(header["task"])["settings"]["density_scale"] == 100
+
+
+@pytest.mark.parametrize("shape", [(37, 50), (1, 1), (4, 3), (64, 64), (5, 130)])
+def test_any_size_gives_a_map_of_the_whole_image(model, shape):
+    density = model.density(IMAGE[:1, :1].repeat(shape[0], 0).repeat(shape[1], 1))
+    assert density.shape == (-(-shape[0] // 2), -(-shape[1] // 2))
+    assert np.isfinite(density).all()
+
+
+def test_padding_does_not_change_what_lies_inside(model):
+    network = model.network
+    image = torch.randn(3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(whole_map(network, image), network(image[None]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_count_is_the_sum_of_the_map_in_people(model):
+    assert model.count(IMAGE) == pytest.approx(model.density(IMAGE).sum(), rel=1e-5)
+    with torch.inference_mode():
+        from nni_count.data.batches import normalise
+
+        raw = whole_map(model.network, normalise(IMAGE))
+    assert model.count(IMAGE) == pytest.approx(float(raw.sum()) * 4 / 100, rel=1e-4)  # stride 2, density × 100
+
+
+def test_grey_images_count_as_their_three_equal_channels(model):
+    grey = IMAGE[:, :, 0]
+    assert model.count(grey) == model.count(np.repeat(grey[:, :, None], 3, 2))
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_no_image_is_refused(model, image):
+    with pytest.raises(NNICountError, match="expected"):
+        model.count(image)
+
+
+def test_a_damaged_or_foreign_file_is_refused(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:4], b"", b"something else entirely"):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=r"model.safetensors: not a readable model .*give a model.safetensors"):
+            load_model(path)
+    with pytest.raises(ModelError, match="not a readable model"):
+        load_model(tmp_path / "missing")
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ModelError, match="format is None"):
+        load_model(path)
+
+
+def test_weights_of_another_network_are_refused(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(model, path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    save_file({"weight": torch.zeros(3)}, path, metadata=header)
+    with pytest.raises(ModelError, match="do not fit together"):
+        load_model(path)

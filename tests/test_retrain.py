@@ -1,0 +1,197 @@
+import csv
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+import yaml
+from conftest import LIGHT, random_architecture
+
+import nni_count.retrain  # noqa: F401 - for the module in sys.modules
+from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+from nni_count.model import load_model
+from nni_count.retrain import Budget, cosine, retrain
+from nni_count.run import Stop
+
+MODULE = sys.modules["nni_count.retrain"]
+TINY = {"crop_size": 32, "batch_size": 2, "network_settings": {"width": 16}, "accelerator": "cpu"}
+
+
+def train(data, out, **settings):
+    return retrain(data=data, architecture=random_architecture(0, LIGHT), out=out, **{**TINY, **settings})
+
+
+def weights(model):
+    return model.network.state_dict()
+
+
+def stop_at(monkeypatch, step):
+    """As if the user pressed Ctrl-C during that step."""
+
+    class At(Stop):
+        def __init__(self):
+            self.seen = 0
+
+        @property
+        def requested(self):
+            self.seen += 1
+            return self.seen >= step
+
+    @contextmanager
+    def graceful_stop():
+        yield At()
+
+    monkeypatch.setattr(MODULE, "graceful_stop", graceful_stop)
+
+
+def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
+    model = train(shanghaitech, tmp_path / "run", max_steps=6)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", "metrics.csv", "checkpoints", "tensorboard", "model.safetensors"}
+    torch.testing.assert_close(weights(load_model(tmp_path / "run" / "model.safetensors")), weights(model))
+    assert model.facts["weights"] in ("raw", "average")
+    assert model.facts["training_images"] + model.facts["validation_images"] == 8
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    best = min(
+        float(row[f"validation_mae_{kind}"])
+        for row in rows
+        for kind in ("raw", "average")
+        if row[f"validation_mae_{kind}"]
+    )
+    assert model.facts["validation_mae"] == pytest.approx(best, rel=1e-4)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["max_steps"] == 6
+
+
+def test_the_test_part_is_never_read(shanghaitech, tmp_path):
+    for path in (shanghaitech / "test_data" / "images").iterdir():
+        path.write_bytes(b"not an image")
+    train(shanghaitech, tmp_path / "run", max_steps=1)
+
+
+def test_the_same_seed_gives_the_same_model(shanghaitech, tmp_path):
+    models = [train(shanghaitech, tmp_path / str(n), max_steps=5, seed=seed) for n, seed in enumerate((1, 1, 2))]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=0, atol=1e-6)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weights(models[0]), weights(models[2]))
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, monkeypatch, step):
+    straight = train(shanghaitech, tmp_path / "straight", max_steps=8)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(Interrupted, match=f"interrupted after step {step}; continue with --resume"):
+            train(shanghaitech, tmp_path / "broken", max_steps=8)
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    resumed = train(shanghaitech, tmp_path / "broken", max_steps=8, resume=True)
+    assert resumed.facts["steps"] == 8
+    torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
+
+
+def test_a_run_with_a_time_budget_goes_on_with_its_crops(shanghaitech, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(Interrupted):
+            train(shanghaitech, tmp_path / "run", max_time="00:01:00:00")
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["loader"] == {"epoch": 1, "given": 2}  # 7 training images, 3 steps an epoch
+    resumed = train(shanghaitech, tmp_path / "run", max_time="00:00:00:03", resume=True)
+    assert resumed.facts["steps"] > 5
+
+
+def test_training_learns(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "run", max_steps=60, learning_rate=3e-3, average_decay=0.9)
+    losses = [float(row["loss"]) for row in csv.DictReader(open(tmp_path / "run" / "metrics.csv")) if row["loss"]]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(shanghaitech, tmp_path, monkeypatch):
+    target = MODULE.Counting.target
+    calls = []
+
+    def poisoned(self, *arguments):
+        calls.append(1)
+        return target(self, *arguments) * (float("nan") if len(calls) > 9 else 1)  # from the fifth step on
+
+    monkeypatch.setattr(MODULE.Counting, "target", poisoned)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4; the last good checkpoint is kept"):
+        train(shanghaitech, tmp_path / "run", max_steps=20)
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3  # the end of the first epoch
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_an_image_that_cannot_be_read_stops_with_its_name(shanghaitech, tmp_path):
+    for path in (shanghaitech / "train_data" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(Exception, match=r"IMG_\d.jpg: not a readable image"):
+        train(shanghaitech, tmp_path / "run", max_steps=2)
+
+
+def test_enlarging(shanghaitech, tmp_path):
+    model = train(
+        shanghaitech, tmp_path / "run", max_steps=1, network_settings={"cells": 8, "width": 32, "map_stride": 2}
+    )
+    settings = model.network.settings
+    assert (settings["cells"], settings["width"], settings["taps"], settings["map_stride"]) == (8, 32, [4, 6, 8], 2)
+
+
+def test_schedules():
+    budget = Budget(steps=100, seconds=50)
+    assert budget.progress(50, 0) == 0.5
+    assert budget.progress(50, 40) == 0.8
+    assert budget.progress(500, 0) == 1
+    assert (cosine(0), cosine(1)) == (1, 0)
+    assert cosine(0.5) == pytest.approx(0.5)
+
+
+def test_the_papers_schedule(shanghaitech, tmp_path, monkeypatch):
+    monkeypatch.setattr(MODULE, "PAPER_DECAY_STEPS", 2)
+    train(shanghaitech, tmp_path / "run", max_steps=5, schedule="paper")
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-3 * 0.8)  # after step 3
+
+
+def test_nni_is_not_needed(shanghaitech, tmp_path):
+    code = f"""
+import sys
+sys.modules["nni"] = None
+sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+from conftest import LIGHT, random_architecture
+import nni_count
+model = nni_count.retrain(data={str(shanghaitech)!r}, architecture=random_architecture(0, LIGHT),
+    out={str(tmp_path / "run")!r}, max_steps=1, crop_size=32, batch_size=2, network_settings={{"width": 16}})
+nni_count.evaluate(model={str(tmp_path / "run/model.safetensors")!r}, data={str(shanghaitech)!r},
+    out={str(tmp_path / "evaluation")!r})
+assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
+    nni_count.open_data({str(shanghaitech)!r}).samples("test")[0].read()) is not None
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "step"}, "schedule: 'step' is unknown; choose cosine or paper"),
+        ({"max_time": "30m"}, "max_time: '30m' is no duration; write DD:HH:MM:SS"),
+        ({"crop_size": 30}, "crop_size: 30"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"network": "vgg"}, "network: 'vgg' is unknown"),
+    ],
+)
+def test_a_bad_setting_is_named_and_nothing_is_written(shanghaitech, tmp_path, settings, message):
+    with pytest.raises(SettingError, match=message):
+        train(shanghaitech, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_run_in_the_folder_is_not_touched(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "run", max_steps=1)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(RunError, match="is not empty"):
+        train(shanghaitech, tmp_path / "run", max_steps=1)
+    with pytest.raises(RunError, match="was begun with crop_size 32, not 64"):
+        train(shanghaitech, tmp_path / "run", max_steps=1, crop_size=64, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before

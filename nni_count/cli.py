@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ def _run(command: str, options: list[str]) -> None:
     from nni_count.run import CONFIGURATION
 
     warnings.showwarning = _one_line_warning
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     function = _function(command)
     set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parser = ArgumentParser(prog=f"nni-count {command}", description=COMMANDS[command][1], exit_on_error=False)
@@ -115,7 +117,7 @@ def _show(command: str, answer: Any, out: str) -> None:
         print(table(answer))
     elif command == "predict":
         for row in answer:
-            print(f"{row['count']:10.1f}  {row['image']}")
+            print(f"{row['count']:10.2f}  {row['image']}")
     elif command == "retrain":
         facts = answer.facts
         print(
@@ -191,8 +193,9 @@ def _path_of(option: str, name: str) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category.__module__.startswith("nni_count") or issubclass(category, UserWarning):
+def _one_line_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+    # what libraries say to those who program with them is not for those who call a command
+    if issubclass(category, UserWarning) and "site-packages" not in filename.replace("site-packages/nni_count", ""):
         print(f"nni-count: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

@@ -59,7 +59,8 @@ def test_from_search_to_prediction(shanghaitech, tmp_path, strategy, capsys):
     assert f"{report['mae']:.2f}" in capsys.readouterr().out
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((40, 50, 3), 99, np.uint8))
     assert call(f"predict {model} {tmp_path}/photo.jpg --out {tmp_path}/d") == 0
-    assert str(json.loads((tmp_path / "d" / "counts.json").read_text())[0]["count"]) in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "d" / "counts.json").read_text())
+    assert f"{row['count']:.2f}  {tmp_path}/photo.jpg" in capsys.readouterr().out
 
 
 def test_a_runs_configuration_reproduces_it(shanghaitech, tmp_path):

@@ -43,6 +43,7 @@ def search(
     learning_rate: float = 1e-3,
     final_learning_rate: float = 4e-4,
     weight_decay: float = 1e-4,
+    data_settings: dict[str, Any] | None = None,
     task: Counting | None = None,
     resume: bool = False,
     num_workers: int = 0,
@@ -68,6 +69,7 @@ def search(
         learning_rate: of the weights at the start; it falls along a cosine.
         final_learning_rate: of the weights at the end.
         weight_decay: of the weights.
+        data_settings: the reader's, e.g. ``format`` and ``outside``.
         task: what is regressed; counting by default.
         resume: continue the run in ``out`` from its last whole epoch.
         num_workers: processes that prepare batches; 0 for none.
@@ -84,7 +86,7 @@ def search(
     settings = dict(locals())
     task = task or Counting()
     _check(space, strategy, task, crop_size)
-    dataset = open_data(data)
+    dataset = open_data(data, **(data_settings or {}))
     settings.update(
         task=task.settings,
         space=_described(space, cast(Space, space).settings),

@@ -7,11 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.io import savemat
 
 from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.ops import OPERATIONS, POOLINGS
+
+torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
 
 
 def random_architecture(seed: int, operations: tuple[str, ...] = tuple(OPERATIONS)) -> Architecture:

@@ -1,0 +1,47 @@
+"""Print the table of ``results.json`` beside the published figures of networks of that size.
+
+Run: python examples/shanghaitech/table.py [RUN_FOLDER_OF_EVALUATE ...]
+
+With run folders it prints those instead.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = [  # NAS-Count (arXiv 2003.00217v2), tables 1 and 2
+    ("MCNN, published", "133,705", 110.2, 173.2),
+    ("SANet, published", "0.91M", 67.0, 104.5),
+    ("AMSNet M=8, C=512, published", "3.79M", 58.0, 96.2),
+]
+
+
+def row(name: str, report: dict[str, Any]) -> str:
+    model = report["model"]
+    trained = f"{model['seconds'] / 60:.0f} min, {model['steps']:,} steps"
+    return (
+        f"| {name} | {report['parameters']:,} | {trained} | {report['mae']:.1f} | {report['rmse']:.1f} "
+        f"| {report['psnr']:.2f} | {report['ssim']:.3f} | {report['seconds_per_image']:.2f} |"
+    )
+
+
+def main(folders: list[str]) -> None:
+    if folders:
+        reports = {folder: json.loads((Path(folder) / "evaluation.json").read_text()) for folder in folders}
+    else:
+        reports = json.loads(Path(__file__).with_name("results.json").read_text())
+    print("| network | parameters | training | MAE | RMSE | PSNR | SSIM | s/image |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, report in reports.items():
+        print(row(name, report))
+    constant = next(iter(reports.values()))["constant_mae"]
+    print(f"| always the training mean | 0 | – | {constant:.1f} | – | – | – | – |")
+    for name, parameters, mae, rmse in PUBLISHED:
+        print(f"| {name} | {parameters} | not stated | {mae} | {rmse} | | | |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

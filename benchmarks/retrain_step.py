@@ -41,12 +41,13 @@ class Clock(Callback):
 
 
 def bare(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any]) -> list[float]:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.9, 0.99), fused=True)
     times = []
     for images, targets in batches:
         value = loss(network(images.contiguous(memory_format=torch.channels_last)), targets)
         optimizer.zero_grad()
         value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.2)
         optimizer.step()
         times.append(time.perf_counter())
     return times
@@ -62,6 +63,7 @@ def retrainer(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any
         budget=Budget(len(batches), None),
         timer=Timer(),
         average_decay=0.998,
+        gradient_clip=0.2,
         loader=loader,
     )
     clock = Clock()

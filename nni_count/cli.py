@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
     "evaluate": ("nni_count.evaluate:evaluate", "model + data -> MAE, RMSE, PSNR, SSIM"),
     "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),
+    "doctor": ("nni_count.doctor:doctor", "data set -> what is wrong with it, and a page of its images and points"),
 }
 
 #: entry-point groups by the option whose names they give
@@ -30,7 +31,7 @@ POSITIONAL = {"predict": "images"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 after an error of the user's input, 130 after Ctrl-C."""
+    """Run a command; returns the exit code: 0, 2 after an error of the user's input or data, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
@@ -46,14 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from nni_count.errors import Interrupted, NNICountError
 
     try:
-        _run(command, options)
+        return _run(command, options)
     except Interrupted as error:
         return _fail(str(error), 130)
     except NNICountError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
-    return 0
 
 
 def _help() -> str:
@@ -71,7 +71,7 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
-def _run(command: str, options: list[str]) -> None:
+def _run(command: str, options: list[str]) -> int:
     from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
     from nni_count.errors import SettingError
@@ -107,9 +107,10 @@ def _run(command: str, options: list[str]) -> None:
     finally:
         CONFIGURATION.reset(token)
     _show(command, answer, configuration.out)
+    return 2 if command == "doctor" and answer["faults"] else 0
 
 
-def _show(command: str, answer: Any, out: str) -> None:
+def _show(command: str, answer: Any, out: str | None) -> None:
     """What a person wants to see at the end."""
     if command == "evaluate":
         from nni_count.evaluate import table
@@ -124,7 +125,12 @@ def _show(command: str, answer: Any, out: str) -> None:
             f"{answer.parameters:,} parameters, validation MAE {facts['validation_mae']:.2f} "
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
-    print(f"written to {out}")
+    elif command == "doctor":
+        from nni_count.doctor import table as findings
+
+        print(findings(answer))
+    if out:
+        print(f"written to {out}")
 
 
 def _as_dict(values: Any, namespace: type) -> Any:

@@ -13,9 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_count.data import open_data
-from nni_count.data.batches import normalise
 from nni_count.data.dataset import Dataset
-from nni_count.data.density import density_map
+from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.drawing import Estimate, draw_estimates
 from nni_count.files import whole, write_text
@@ -47,7 +46,8 @@ def evaluate(
 
     Returns:
         What ``evaluation.json`` holds: ``mae``, ``rmse``, ``psnr``, ``ssim``, ``constant_mae`` (of always answering
-        the training mean), ``parameters``, ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image``
+        the training mean), for samples with a group (WorldExpo's scenes) ``groups`` and ``group_mae``, the mean of
+        theirs, ``parameters``, ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image``
         (reading of the file left out), and how they were obtained.
     """
     settings = dict(locals())
@@ -64,6 +64,7 @@ def evaluate(
     seconds = [row["seconds"] for row in rows]
     report: dict[str, Any] = {
         **count_errors(estimates, truths),
+        **_by_group(samples, estimates, truths),
         **{name: _mean([row[name] for row in rows if row[name] is not None]) for name in ("psnr", "ssim")},
         "constant_mae": None if training_mean is None else float(np.abs(truths - training_mean).mean()),
         "parameters": model.parameters,
@@ -91,6 +92,11 @@ def table(report: dict[str, Any]) -> str:
             "MAE",
             f"{report['mae']:.2f}" + (f"   (always the training mean: {constant:.2f})" if constant is not None else ""),
         ),
+        *(
+            (f"  {name}", f"{row['mae']:.2f}   ({row['images']} images)")
+            for name, row in report.get("groups", {}).items()
+        ),
+        *([("mean of them", f"{report['group_mae']:.2f}")] if "groups" in report else []),
         ("RMSE", f"{report['rmse']:.2f}"),
         ("PSNR", "-" if report["psnr"] is None else f"{report['psnr']:.2f} dB"),
         ("SSIM", "-" if report["ssim"] is None else f"{report['ssim']:.3f}"),
@@ -107,15 +113,29 @@ def _judge(model: Model, sample: Sample) -> dict[str, Any]:
     start = time.perf_counter()
     density = model.density(image)
     seconds = time.perf_counter() - start
-    truth = density_map(sample.points, image.shape[:2], sigma=model.task.sigma, kernel_size=model.task.kernel_size)
-    quality = map_quality(spread(density, image.shape[:2]), truth)
+    truth = sample.inside(model.task.truth(sample.points, image.shape[:2]))
+    whole_size = sample.inside(spread(density, image.shape[:2]))
+    quality = map_quality(whole_size, truth)
     return {
         "name": sample.name,
         "truth": sample.count,
-        "estimate": float(density.sum(dtype=np.float64)),
+        "estimate": float((density if sample.roi is None else whole_size).sum(dtype=np.float64)),
         **(quality or {"psnr": None, "ssim": None}),
         "seconds": seconds,
     }
+
+
+def _by_group(samples: list[Sample], estimates: np.ndarray, truths: np.ndarray) -> dict[str, Any]:
+    """The figures of each group, such as a scene, and the mean of their MAEs; nothing where samples have no group."""
+    groups: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        if sample.group is not None:
+            groups.setdefault(sample.group, []).append(index)
+    rows = {
+        name: {**count_errors(estimates[chosen], truths[chosen]), "images": len(chosen)}
+        for name, chosen in groups.items()
+    }
+    return {"groups": rows, "group_mae": float(np.mean([row["mae"] for row in rows.values()]))} if rows else {}
 
 
 def _training_mean(dataset: Dataset, model: Model) -> float | None:
@@ -161,7 +181,7 @@ def _draw(model: Model, samples: list[Sample], rows: list[dict[str, Any]], path:
     for label, index in chosen:
         sample, image = samples[index], samples[index].read()
         shape = image.shape[:2]
-        truth = density_map(sample.points, shape, sigma=model.task.sigma, kernel_size=model.task.kernel_size)
-        estimate = spread(model.density(image), shape)
+        truth = sample.inside(model.task.truth(sample.points, shape))
+        estimate = sample.inside(spread(model.density(image), shape))
         estimates.append(Estimate(sample.name, image, truth, estimate, sample.count, rows[index]["estimate"], label))
     draw_estimates(estimates, path)

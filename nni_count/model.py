@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nni_count.architecture import Architecture
-from nni_count.data.batches import MEAN, STD, normalise
+from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError
 from nni_count.files import whole

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nni_count.architecture import Architecture, read_architecture
 from nni_count.data import open_data, split_off
-from nni_count.data.batches import CropLoader, WholeImages, crop_loader
+from nni_count.data.batches import CropLoader
+from nni_count.data.crops import USUAL, Augmentation
+from nni_count.data.datamodule import CountingData
 from nni_count.data.dataset import Dataset
-from nni_count.data.sample import Sample
 from nni_count.errors import SettingError, TrainingError
 from nni_count.logs import run_loggers
 from nni_count.losses import ScalePyramidLoss
@@ -29,6 +29,7 @@ from nni_count.run import Run, Stop, graceful_stop, open_run
 from nni_count.task import Counting
 
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
+PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
 
@@ -62,6 +63,7 @@ class Retraining(pl.LightningModule):
         budget: of the run.
         timer: knows the time that the run has taken, interruptions left out.
         average_decay: of the moving average of the weights.
+        gradient_clip: largest norm of the gradient; None for no limit.
         loader: of the training crops; its place is kept in checkpoints.
     """
 
@@ -76,6 +78,7 @@ class Retraining(pl.LightningModule):
         budget: Budget,
         timer: Timer,
         average_decay: float,
+        gradient_clip: float | None,
         loader: CropLoader,
     ):
         super().__init__()
@@ -83,6 +86,7 @@ class Retraining(pl.LightningModule):
         averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
         self.average_decay = average_decay
+        self.gradient_clip = gradient_clip
         self.loss = loss
         self.task = task
         self.learning_rate = learning_rate
@@ -100,7 +104,8 @@ class Retraining(pl.LightningModule):
         return cosine(self.budget.progress(self.global_step, self.timer.time_elapsed("train")))
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, fused=True)
+        # squared errors of densities are heavy-tailed: a short memory of their size, beside the clipped gradient
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -115,6 +120,11 @@ class Retraining(pl.LightningModule):
             )
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning's own refuses a fused optimiser
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.global_step <= 1 / (1 - self.average_decay):
@@ -178,9 +188,12 @@ def retrain(
     crop_size: int = 192,
     batch_size: int = 6,
     learning_rate: float = 1e-3,
+    gradient_clip: float | None = 0.2,
     schedule: str = "cosine",
     average_decay: float = 0.998,
     validation_fraction: float = 0.1,
+    augmentation: Augmentation = USUAL,
+    cache_gb: float = 2.0,
     num_workers: int = 0,
     precision: str = "32-true",
     accelerator: str = "auto",
@@ -206,11 +219,14 @@ def retrain(
         crop_size: side of the training crops in pixels.
         batch_size: crops a step.
         learning_rate: Adam's, at the start.
+        gradient_clip: largest norm of the gradient; null for no limit.
         schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
         average_decay: of the moving average of the weights.
         validation_fraction: share of the training images that choose the weights.
+        augmentation: how crops are turned, scaled and placed.
+        cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
-        precision: Lightning's, e.g. ``bf16-mixed``.
+        precision: ``32-true`` or ``bf16-mixed``, which is faster where the processor has bfloat16.
         accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
         seed: of the validation part, the first weights and the crops.
         resume: continue the run in ``out``.
@@ -219,8 +235,11 @@ def retrain(
         The model that was saved.
     """
     settings = dict(locals())
+    settings["augmentation"] = asdict(augmentation)
     if schedule not in ("cosine", "paper"):
         raise SettingError(f"schedule: {schedule!r} is unknown; choose cosine or paper")
+    if precision not in PRECISIONS:
+        raise SettingError(f"precision: {precision!r} is not supported; choose {' or '.join(PRECISIONS)}")
     dataset = open_data(data, **(data_settings or {}))
     cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
     task = task or Counting()
@@ -228,19 +247,22 @@ def retrain(
     net = create(network, cells, **(network_settings or {}))
     initialise(net)
     training, validation = split_off(dataset.samples("train"), validation_fraction, seed)
-    loader = crop_loader(
+    batches = CountingData(
         training,
+        validation,
         task,
         crop_size=crop_size,
         batch_size=batch_size,
         stride=net.map_stride,
         seed=seed,
         num_workers=num_workers,
+        augmentation=augmentation,
+        cache_gb=cache_gb,
     )
     if max_epochs is None and max_steps is None and max_time is None:
         max_epochs = 100
     timer = _timer(max_time)
-    steps = min((n for n in (max_steps, max_epochs and max_epochs * len(loader)) if n is not None), default=None)
+    steps = min((n for n in (max_steps, max_epochs and max_epochs * len(batches.crops)) if n is not None), default=None)
     budget = Budget(steps, timer.time_remaining())
     run = open_run(out, "retrain", settings, resume=resume)
 
@@ -253,9 +275,11 @@ def retrain(
         budget=budget,
         timer=timer,
         average_decay=average_decay,
-        loader=loader,
+        gradient_clip=gradient_clip,
+        loader=batches.crops,
     )
-    _fit(module, validation, run, precision=precision, accelerator=accelerator, resume=resume)
+    trainer_settings = {"precision": precision, "accelerator": accelerator}
+    _fit(module, batches, run, trainer_settings, resume=resume)
     net.load_state_dict(module.best["state"])
     facts = {
         "validation_mae": module.best["mae"],
@@ -276,19 +300,17 @@ def retrain(
 
 def _fit(
     module: Retraining,
-    validation: Sequence[Sample],
+    batches: CountingData,
     run: Run,
+    settings: dict[str, Any],
     *,
-    precision: str,
-    accelerator: str,
     resume: bool,
 ) -> None:
     budget = module.budget
     with graceful_stop() as stop:
         trainer = pl.Trainer(
-            accelerator=accelerator,
+            **settings,
             devices=1,
-            precision=precision,
             max_epochs=-1,
             max_steps=budget.steps or -1,
             num_sanity_val_steps=0,
@@ -303,11 +325,9 @@ def _fit(
             logger=run_loggers(run),
             enable_model_summary=False,
         )
-        val = torch.utils.data.DataLoader(WholeImages(validation), batch_size=None)
-        trainer.fit(
-            module, module.loader, val, ckpt_path=str(run.last_checkpoint) if resume else None, weights_only=True
-        )
-        trainer.validate(module, val, verbose=False)
+        checkpoint = str(run.last_checkpoint) if resume else None
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+        trainer.validate(module, datamodule=batches, verbose=False)
 
 
 def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
@@ -321,7 +341,7 @@ def _validate_every(budget: Budget) -> dict[str, Any]:
             "check_val_every_n_epoch": None,
         }
     assert budget.steps
-    return {"val_check_interval": max(1, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
+    return {"val_check_interval": max(50, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
 
 
 def _timer(max_time: str | None) -> Timer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,8 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from nni_count.architecture import Architecture, read_architecture, write_architecture
 from nni_count.data import halves, open_data
 from nni_count.data.batches import CropLoader, crop_loader
+from nni_count.data.cache import cache_bytes
+from nni_count.data.crops import USUAL, Augmentation
 from nni_count.data.dataset import Dataset
 from nni_count.errors import Interrupted, SettingError, TrainingError
 from nni_count.logs import run_loggers
@@ -46,6 +49,8 @@ def search(
     data_settings: dict[str, Any] | None = None,
     task: Counting | None = None,
     resume: bool = False,
+    augmentation: Augmentation = USUAL,
+    cache_gb: float = 2.0,
     num_workers: int = 0,
     accelerator: str = "auto",
 ) -> Architecture:
@@ -72,6 +77,8 @@ def search(
         data_settings: the reader's, e.g. ``format`` and ``outside``.
         task: what is regressed; counting by default.
         resume: continue the run in ``out`` from its last whole epoch.
+        augmentation: how crops are turned, scaled and placed.
+        cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
         accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
 
@@ -89,6 +96,7 @@ def search(
     dataset = open_data(data, **(data_settings or {}))
     settings.update(
         task=task.settings,
+        augmentation=asdict(augmentation),
         space=_described(space, cast(Space, space).settings),
         strategy=_described(strategy, _arguments(strategy)),
     )
@@ -112,6 +120,8 @@ def search(
             seed=2 * seed + number,
             num_workers=num_workers,
             limit_batches=batches,
+            augmentation=augmentation,
+            cache_bytes=cache_bytes(cache_gb) // len(parts),
         )
         for number, part in enumerate(parts)
     ]

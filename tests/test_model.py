@@ -63,7 +63,7 @@ def test_padding_does_not_change_what_lies_inside(model):
 def test_the_count_is_the_sum_of_the_map_in_people(model):
     assert model.count(IMAGE) == pytest.approx(model.density(IMAGE).sum(), rel=1e-5)
     with torch.inference_mode():
-        from nni_count.data.batches import normalise
+        from nni_count.data.pixels import normalise
 
         raw = whole_map(model.network, normalise(IMAGE))
     assert model.count(IMAGE) == pytest.approx(float(raw.sum()) * 4 / 100, rel=1e-4)  # stride 2, density × 100

@@ -2,65 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
+from nni_count.data.coco import COCO
+from nni_count.data.csv_points import CSVPoints
+from nni_count.data.cvat import CVAT
 from nni_count.data.dataset import Dataset
+from nni_count.data.dot_images import DotImages
+from nni_count.data.jhu_crowd import JHUCrowd
+from nni_count.data.labelme import LabelMe
+from nni_count.data.mall import Mall
+from nni_count.data.nwpu import NWPU
 from nni_count.data.shanghaitech import ShanghaiTech
+from nni_count.data.splits import halves, pick, split_off
+from nni_count.data.ucf_cc_50 import UCFCC50
+from nni_count.data.ucf_qnrf import UCFQNRF
+from nni_count.data.voc import VOC
+from nni_count.data.worldexpo import WorldExpo
 from nni_count.errors import DataError, SettingError
 
-#: ``--data.format`` → reader
-READERS: dict[str, type[Dataset]] = {"shanghaitech": ShanghaiTech}
+__all__ = ["READERS", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
 
-T = TypeVar("T")
+#: ``--data.format`` → reader
+READERS: dict[str, type[Dataset]] = {
+    "shanghaitech": ShanghaiTech,
+    "ucf_cc_50": UCFCC50,
+    "ucf_qnrf": UCFQNRF,
+    "worldexpo": WorldExpo,
+    "mall": Mall,
+    "jhu_crowd": JHUCrowd,
+    "nwpu": NWPU,
+    "dots": DotImages,
+    "csv": CSVPoints,
+    "coco": COCO,
+    "labelme": LabelMe,
+    "cvat": CVAT,
+    "voc": VOC,
+}
 
 
 def open_data(data: str | Path | Dataset, *, format: str | None = None, **settings: Any) -> Dataset:
-    """The data set in a folder, its layout recognised from the files; or ``synthetic`` for synthetic crowds.
+    """The data set in a folder, its layout recognised from the files; or synthetic crowds or cells.
 
     Args:
-        data: a folder, ``synthetic``, or a data set, which is given back.
+        data: a folder, ``synthetic``, ``synthetic-cells``, or a data set, which is given back.
         format: the layout's name, where the files leave doubt.
-        settings: the reader's, such as ``outside``.
+        settings: the reader's, such as ``outside``, ``max_side``, ``fold`` or ``scene``.
 
     Raises:
-        DataError: the folder is missing or no layout fits.
-        SettingError: a name or setting is unknown.
+        DataError: the folder is missing, or no layout fits, or several do.
+        SettingError: a name or setting is unknown, or its value does not fit.
     """
     if isinstance(data, Dataset):
         return data
-    try:
-        if str(data) == "synthetic" and format is None:
-            from nni_count.data.synthetic_set import SyntheticCrowds
+    if str(data) in ("synthetic", "synthetic-cells") and format is None:
+        from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
 
-            return SyntheticCrowds(**settings)
-        root = Path(data)
-        if not root.is_dir():
-            raise DataError(f"{root}: no such folder; give a data set's folder, or 'synthetic'")
-        if format is not None and format not in READERS:
-            raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
-        for reader in [READERS[format]] if format else READERS.values():
-            if reader.recognises(root):
-                return reader(root, **settings)
-    except TypeError as error:
-        raise SettingError(f"data: {str(error).partition('__init__() ')[2] or error}") from None
-    layouts = "; ".join(f"{name}: {reader.layout}" for name, reader in READERS.items())
-    raise DataError(f"{root}: no known layout ({layouts}); check the path or give --data.format")
-
-
-def split_off(samples: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:
-    """Cut samples in two by a seeded draw: the rest, and at least one of ``fraction`` of them. Order is kept."""
-    if len(samples) < 2:
-        raise DataError(f"{len(samples)} image(s) cannot be split in two; give at least 2 training images")
-    number = min(max(1, round(len(samples) * fraction)), len(samples) - 1)
-    chosen = set(np.random.default_rng((seed, 0x5EED)).permutation(len(samples))[:number].tolist())
-    rest = [sample for index, sample in enumerate(samples) if index not in chosen]
-    return rest, [sample for index, sample in enumerate(samples) if index in chosen]
+        made = SyntheticCrowds if str(data) == "synthetic" else SyntheticCells
+        _check_settings(made, str(data), settings)
+        return made(**settings)
+    root = Path(data)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
+    if format is not None and format not in READERS:
+        raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
+    found = [name for name, reader in READERS.items() if reader.recognises(root) and format in (None, name)]
+    if not found:
+        layouts = "; ".join(
+            f"{name}: {reader.layout}" for name, reader in READERS.items() if format is None or name == format
+        )
+        raise DataError(f"{root}: no known layout ({layouts}); check the path or give --data.format")
+    if len(found) > 1:
+        raise DataError(f"{root}: fits {' and '.join(found)}; say which with --data.format")
+    _check_settings(READERS[found[0]], found[0], settings)
+    return READERS[found[0]](root, **settings)
 
 
-def halves(samples: Sequence[T], seed: int) -> tuple[list[T], list[T]]:
-    """A seeded half for the weights and one for the architecture (NAS-Count, section 4.1.1)."""
-    return split_off(samples, 0.5, seed)
+def known_settings(reader: type[Dataset]) -> list[str]:
+    """The settings that a reader takes, its own first."""
+    names: list[str] = []
+    for kind in reader.__mro__:
+        if "__init__" in vars(kind):
+            parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
+            names += [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+                break  # it hands nothing on
+    return names
+
+
+def _check_settings(reader: type[Dataset], name: str, settings: dict[str, Any]) -> None:
+    known = known_settings(reader)
+    for setting in settings:
+        if setting not in known:
+            raise SettingError(f"data.{setting}: {name} has no such setting; known: {', '.join(known)}")

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from nni_count.data.sample import Sample, settle_points
+from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
+from nni_count.data.splits import pick
 from nni_count.errors import DataError, SettingError
+
+T = TypeVar("T")
 
 
 class Dataset(ABC):
     """A counting data set in a folder.
 
+    A reader gives ``recognises``, ``splits`` and ``read``. In ``read`` it finds its files, pairs them with
+    :meth:`check_pairs` and makes its samples in :meth:`gather` with :meth:`sample`. So every fault of an image goes
+    through :meth:`fault`: it is raised, or kept in :attr:`faults` while :meth:`collect` looks for all of them.
+
     Args:
         root: the folder.
         outside: what becomes of points outside their image: ``clamp``, ``drop`` or ``keep``.
+        max_side: images larger than this, in pixels, are scaled down together with their points.
+        train_list: a text file with one image a line (file name, or path from the root): the training part.
+        test_list: likewise the test part. Images in the one are never in the other; where only one list is given,
+            the other part is the data set's own without what is listed.
     """
 
     #: the files that make this layout, shown when a folder is not recognised
     layout: str
 
-    def __init__(self, root: str | Path, *, outside: str = "clamp"):
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        outside: str = "clamp",
+        max_side: int | None = None,
+        train_list: str | Path | None = None,
+        test_list: str | Path | None = None,
+    ):
+        if max_side is not None and (not isinstance(max_side, int) or max_side < 16):
+            raise SettingError(f"data.max_side: {max_side!r}; give a number of pixels, at least 16")
         self.root = Path(root)
         self.outside = outside
-        self._samples: dict[str, list[Sample]] = {}
+        self.max_side = max_side
+        self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
+        #: faults found so far while they are collected, else None: the first one is raised
+        self.faults: list[DataError] | None = None
+        self._parts: dict[str, list[Sample]] = {}
         self._number_outside = 0
 
     @property
@@ -44,58 +71,196 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The parts that there are, such as ``train`` and ``test``."""
+        """The parts that there are, such as ``train`` and ``test``; no image is in two of them."""
 
     @abstractmethod
     def read(self, split: str) -> list[Sample]:
         """Find images and points of a part; called once."""
 
     def samples(self, split: str) -> list[Sample]:
-        """The samples of a part.
+        """The samples of a part, or of ``all`` parts.
 
         Raises:
             SettingError: there is no such part.
             DataError: naming the file at fault.
         """
-        if split not in self.splits:
-            raise SettingError(f"{self.root}: has no split {split!r}; found: {', '.join(self.splits)}")
-        if split not in self._samples:
+        known = tuple(dict.fromkeys((*self.splits, *self.lists)))
+        if split not in (*known, "all"):
+            raise SettingError(f"{self.root}: has no split {split!r}; found: {', '.join(known)}; or choose all")
+        if split == "all":
+            samples = self.everything()
+        elif self.lists:
+            samples = self._listed(split)
+        else:
+            samples = self.part(split)
+        if not samples:
+            raise DataError(f"{self.root}: the split {split!r} has no images; check the folder")
+        return samples
+
+    def collect(self, split: str) -> tuple[list[Sample], list[DataError]]:
+        """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first.
+
+        An image whose file is damaged behind its header is found only when it is read.
+
+        Raises:
+            SettingError: there is no such part.
+        """
+        kept, self._parts, self.faults = self._parts, {}, []
+        samples: list[Sample] = []
+        try:
+            samples = self.samples(split)
+        except DataError as error:
+            # with every image left out for its own fault, that there is none left says nothing new
+            self.faults += [error] if not self.faults or "has no images" not in str(error) else []
+        finally:
+            faults, self._parts, self.faults = self.faults, kept, None
+        return samples, list({str(error): error for error in faults}.values())
+
+    def part(self, part: str) -> list[Sample]:
+        """What :meth:`read` gives, read once, with a word about points outside."""
+        if part not in self._parts:
             self._number_outside = 0
-            self._samples[split] = self.read(split)
-            if not self._samples[split]:
-                raise DataError(f"{self.root}: the split {split!r} has no images; check the folder")
-            if self._number_outside:
+            self._parts[part] = self.read(part)
+            number, self._number_outside = self._number_outside, 0
+            if number:
                 done = {"clamp": "moved to the border", "drop": "left out", "keep": "kept"}[self.outside]
                 warnings.warn(
-                    f"{self.root} ({split}): {self._number_outside} points lie outside their image; {done} "
+                    f"{self.root} ({part}): {number} points lie outside their image; {done} "
                     "(--data.outside clamp, drop or keep)",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
-        return self._samples[split]
+        return self._parts[part]
 
-    def sample(self, name: str, path: Path, points: np.ndarray, read: Callable[[], np.ndarray]) -> Sample:
-        """A sample whose points are finite and lie where ``outside`` puts them; for readers."""
+    def everything(self) -> list[Sample]:
+        """The samples of all parts."""
+        return [sample for split in self.splits for sample in self.part(split)]
+
+    def _listed(self, split: str) -> list[Sample]:
+        everything = self.everything()
+        chosen = {name: pick(everything, path, self.root) for name, path in self.lists.items()}
+        taken = [id(sample) for samples in chosen.values() for sample in samples]
+        if len(set(taken)) < len(taken):
+            twice = next(sample.name for sample in chosen["train"] if id(sample) in map(id, chosen["test"]))
+            raise DataError(f"{self.lists['test']}: {twice} is in {self.lists['train']} too; keep it in one of them")
+        if split in chosen:
+            return chosen[split]
+        own = everything if self.divides or split not in self.splits else self.part(split)
+        return [sample for sample in own if id(sample) not in set(taken)]
+
+    #: whether the parts are drawn by us and not the data set's own
+    divides = False
+
+    def fault(self, error: DataError) -> None:
+        """Raise an error, or keep it while faults are collected."""
+        if self.faults is None:
+            raise error
+        self.faults.append(error)
+
+    def gather(self, items: Iterable[T], make: Callable[[T], Sample]) -> list[Sample]:
+        """A sample of every item; while faults are collected, faulty ones are left out."""
+        samples = []
+        for item in items:
+            try:
+                samples.append(make(item))
+            except DataError as error:
+                self.fault(error)
+        return samples
+
+    def sample(
+        self,
+        name: str,
+        path: Path,
+        points: np.ndarray,
+        read: Callable[[], np.ndarray] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        roi: np.ndarray | None = None,
+        group: str | None = None,
+    ) -> Sample:
+        """A sample whose points are finite and lie where ``outside`` puts them; for readers.
+
+        Args:
+            name: of the image.
+            path: the image file.
+            points: ``(N, 2)``, x y in pixels.
+            read: gives the image; by default the file's pixels.
+            size: width and height at which the points were set, where the annotation tells. An image that its camera
+                marked as turned (EXIF) is then read as the annotator saw it.
+            roi: polygon ``(M, 2)``; points outside are left out.
+            group: what the image is reported under.
+        """
         if not np.isfinite(points).all():
             raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
-        try:
-            with Image.open(path) as image:  # reads the header only
-                width, height = image.size
-        except (OSError, UnidentifiedImageError) as error:
+        oriented = size is not None and image_size(path, oriented=True) == size
+        width, height = image_size(path, oriented=oriented)
+        if size is not None and size != (width, height):
             raise DataError(
-                f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it"
-            ) from error
+                f"{path}: has {width}×{height} pixels but was annotated at {size[0]}×{size[1]}; "
+                "restore the image that was annotated"
+            )
+        read = read or partial(read_image, path, oriented=oriented)
+        scaled = None
+        if self.max_side is not None and max(width, height) > self.max_side:
+            factor = self.max_side / max(width, height)
+            scaled = max(1, round(width * factor)), max(1, round(height * factor))
+            factors = np.array(scaled) / (width, height)
+            points, roi = points * factors, None if roi is None else roi * factors
+            width, height = scaled
         points, number = settle_points(points, width, height, self.outside)
         self._number_outside += number
-        return Sample(name, points, read, path)
+        if roi is not None:
+            pixels = np.floor(points).astype(int)
+            within = ((pixels >= 0) & (pixels < (width, height))).all(1)
+            within[within] = region(roi, (height, width))[pixels[within, 1], pixels[within, 0]]
+            points = points[within]
+        if scaled or roi is not None:
+            read = partial(read_prepared, read, scaled, roi)
+        return Sample(name, points, read, path, roi, group)
 
-    @staticmethod
-    def check_pairs(images: Mapping[str, Path], points: Iterable[str], image_folder: Path, point_folder: Path) -> None:
-        """Refuse images without points and points without an image."""
-        points = set(points)
+    def check_pairs(
+        self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path
+    ) -> list[str]:
+        """The names that have both image and points, numbers in order; images or points alone are faults."""
         for missing, what, where in (
-            (sorted(set(images) - points), "image without points", point_folder),
-            (sorted(points - set(images)), "points without an image", image_folder),
+            (sorted(set(images) - set(points), key=natural), "image without points", point_folder),
+            (sorted(set(points) - set(images), key=natural), "points without an image", image_folder),
         ):
-            if missing:
-                more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                raise DataError(f"{where}: nothing for {missing[0]}{more} ({what}); add the file or remove its partner")
+            # one error tells all, where it is the only one to be seen
+            shown = missing[:1] if self.faults is None else missing
+            more = f" and {len(missing) - 1} more" if self.faults is None and len(missing) > 1 else ""
+            for name in shown:
+                self.fault(DataError(f"{where}: nothing for {name}{more} ({what}); add the file or remove its partner"))
+        return sorted(set(images) & set(points), key=natural)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key to sort by, that puts IMG_2 before IMG_10."""
+    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", name)]
+
+
+def find_images(*folders: Path) -> dict[str, Path]:
+    """The images of folders by their names without suffix.
+
+    Raises:
+        DataError: a folder is missing, or two images have one name.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; restore it")
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+                if path.stem in found:
+                    raise DataError(f"{path}: has the same name as {found[path.stem]}; rename or remove one")
+                found[path.stem] = path
+    return found
+
+
+def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "") -> Mapping[str, Path]:
+    """Files ``{prefix}{name}{ending}{suffix}`` of a folder by name; nothing where there is no folder."""
+    paths = sorted(folder.glob(f"{prefix}*{ending}{suffix}"))
+    return {
+        path.name.removeprefix(prefix).removesuffix(ending + suffix): path
+        for path in paths
+        if not path.name.startswith(".")
+    }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.dataset import Dataset
+from nni_count.data.dataset import Dataset, find_files, find_images
 from nni_count.data.matlab import load_mat
-from nni_count.data.sample import Sample, read_image
+from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
 FOLDERS = {"train": "train_data", "test": "test_data"}
@@ -31,16 +30,15 @@ class ShanghaiTech(Dataset):
 
     def read(self, split: str) -> list[Sample]:
         folder = self.root / FOLDERS[split]
-        images = {path.stem: path for path in sorted((folder / "images").iterdir()) if path.suffix.lower() == ".jpg"}
+        images = find_images(folder / "images")
         point_folder = next((folder / name for name in POINT_FOLDERS if (folder / name).is_dir()), None)
         if point_folder is None:
             raise DataError(f"{folder}: has no folder ground-truth (or ground_truth) with the points; restore it")
-        points = {path.stem.removeprefix("GT_"): path for path in point_folder.glob("GT_*.mat")}
-        self.check_pairs(images, points, folder / "images", point_folder)
-        order = sorted(images, key=lambda name: [int(part) if part.isdigit() else part for part in name.split("_")])
-        return [
-            self.sample(name, images[name], _points(points[name]), partial(read_image, images[name])) for name in order
-        ]
+        points = find_files(point_folder, ".mat", prefix="GT_")
+        return self.gather(
+            self.check_pairs(images, points, folder / "images", point_folder),
+            lambda name: self.sample(name, images[name], _points(points[name])),
+        )
 
 
 def _points(path: Path) -> np.ndarray:

@@ -1,0 +1,110 @@
+"""Annotations in text, JSON and XML, read with errors that name them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from nni_count.errors import DataError
+
+MAX_BYTES = 1 << 28
+
+
+@contextmanager
+def understood(path: Path, what: str) -> Iterator[None]:
+    """Whatever a document of another shape leads to is an error that names its file."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"{path}: not understood as {what} ({type(error).__name__}: {str(error)[:80]}); write the file again"
+        ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that is not too large.
+
+    Raises:
+        DataError: the file is missing or too large.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an annotation?")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, with or without a byte order mark."""
+    with understood(path, "text"):
+        return read_bytes(path).decode("utf-8-sig")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; empty ones and comments after ``#`` at a line's start are left out."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line.strip()
+
+
+def read_json(path: Path) -> Any:
+    """A JSON document."""
+    text = read_text(path)
+    with understood(path, "JSON"):
+        return json.loads(text)
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """An XML document; one that declares entities, which could grow without bound or name files, is refused."""
+    data = read_bytes(path)
+    # annotations have no document type; a NUL betrays UTF-16, in which it could hide
+    if b"<!DOCTYPE" in data or b"\0" in data:
+        raise DataError(f"{path}: declares a document type or is not UTF-8; refused, write plain XML")
+    try:
+        return ElementTree.fromstring(data)
+    except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable XML ({error}); write the file again") from error
+
+
+def head(path: Path, size: int = 4096) -> str:
+    """The start of a file, to recognise it by; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(size).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def read_points(path: Path, separator: str, *, header: bool = False) -> np.ndarray:
+    """A table whose first two columns are x and y: ``(N, 2)``; an empty file is an image with nobody.
+
+    Args:
+        path: the file.
+        separator: regular expression of what stands between columns.
+        header: whether a first line may name the columns; x and y are then found by their names.
+    """
+    points: list[tuple[float, float]] = []
+    x, y, first = 0, 1, True
+    for number, line in read_lines(path):
+        cells = [cell.strip().strip('"').lower() for cell in re.split(separator, line)]
+        if first and header and {"x", "y"} <= set(cells):
+            x, y = cells.index("x"), cells.index("y")
+        else:
+            try:
+                points.append((float(cells[x]), float(cells[y])))
+            except (ValueError, IndexError) as error:
+                raise DataError(
+                    f"{path}, line {number}: expected x and y, found {line[:40]!r}; mend the line"
+                ) from error
+        first = False
+    return np.array(points, np.float64).reshape(-1, 2)

@@ -74,7 +74,7 @@ def retrainer(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any
         enable_checkpointing=False,
         enable_model_summary=False,
         callbacks=[clock],
-    ).fit(module, batches)
+    ).fit(module, torch.utils.data.DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     return clock.times
 
 

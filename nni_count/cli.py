@@ -78,8 +78,8 @@ def _run(command: str, options: list[str]) -> int:
     from nni_count.run import CONFIGURATION
 
     warnings.showwarning = _one_line_warning
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     function = _function(command)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # after its import, which sets it
     set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parser = ArgumentParser(prog=f"nni-count {command}", description=COMMANDS[command][1], exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the settings below")

@@ -94,7 +94,7 @@ def points_of_seed(seed):
 
 def test_what_is_odd_is_a_warning(shanghaitech, tmp_path):
     points = points_of_seed(0) * 64
-    write_mat(annotation(shanghaitech, 1), np.vstack([points, points[:2], [[64, 3]]]))
+    write_mat(annotation(shanghaitech, 1), np.vstack([points, points[:2], [[66, 3]]]))
     write_mat(annotation(shanghaitech, 2), points)
     write_mat(annotation(shanghaitech, 3), points)
     shutil.copy(image(shanghaitech, 4), image(shanghaitech, 5))

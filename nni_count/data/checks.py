@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nni_count.data.sample import is_outside
+
 FEW = 3  # points: fewer in the wrong place may be slips of the hand
 CROWD = 10  # points: fewer may stand in a row or in a corner by chance
 FAR = 5.0  # deviations from the median count
@@ -33,7 +35,7 @@ class Finding:
 
 def number_outside(points: np.ndarray, width: int, height: int) -> int:
     """How many of the points ``(N, 2)`` lie outside an image of that size."""
-    return int((~((points >= 0) & (points < (width, height))).all(1)).sum())
+    return int(is_outside(points, width, height).sum())
 
 
 def number_coincident(points: np.ndarray) -> int:

@@ -33,6 +33,7 @@ class Dataset(ABC):
         train_list: a text file with one image a line (file name, or path from the root): the training part.
         test_list: likewise the test part. Images in the one are never in the other; where only one list is given,
             the other part is the data set's own without what is listed.
+        leave_out: likewise images that belong to no part, such as the near-duplicates that ``doctor`` lists.
     """
 
     #: the files that make this layout, shown when a folder is not recognised
@@ -46,6 +47,7 @@ class Dataset(ABC):
         max_side: int | None = None,
         train_list: str | Path | None = None,
         test_list: str | Path | None = None,
+        leave_out: str | Path | None = None,
     ):
         if max_side is not None and (not isinstance(max_side, int) or max_side < 16):
             raise SettingError(f"data.max_side: {max_side!r}; give a number of pixels, at least 16")
@@ -53,6 +55,7 @@ class Dataset(ABC):
         self.outside = outside
         self.max_side = max_side
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
+        self.leave_out = leave_out and Path(leave_out)
         #: faults found so far while they are collected, else None: the first one is raised
         self.faults: list[DataError] | None = None
         self._parts: dict[str, list[Sample]] = {}
@@ -93,6 +96,9 @@ class Dataset(ABC):
             samples = self._listed(split)
         else:
             samples = self.part(split)
+        if self.leave_out:
+            left = {id(sample) for sample in pick(self.everything(), self.leave_out, self.root)}
+            samples = [sample for sample in samples if id(sample) not in left]
         if not samples:
             raise DataError(f"{self.root}: the split {split!r} has no images; check the folder")
         return samples

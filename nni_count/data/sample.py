@@ -152,11 +152,19 @@ def _truncated_jpeg(data: np.ndarray) -> bool:
     return is_jpeg and b"\xff\xd9" not in data[-4096:].tobytes()
 
 
+def is_outside(points: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which points ``(N, 2)`` lie outside an image, ``(N,)`` bool.
+
+    Within a pixel of the border a point is not outside: where pixels are counted from 1 the last one ends there, as in
+    UCF_CC_50.
+    """
+    return np.asarray(~((points > -1) & (points < (width + 1, height + 1))).all(1))
+
+
 def settle_points(points: np.ndarray, width: int, height: int, outside: str = "clamp") -> tuple[np.ndarray, int]:
     """Deal with points outside the image: ``clamp`` them to the border, ``drop`` or ``keep`` them.
 
-    Within a pixel of the border a point is not outside: where pixels are counted from 1 the last one ends there, as in
-    UCF_CC_50. ``clamp`` and ``drop`` move it to the border.
+    A point that is not outside but beyond the border, see :func:`is_outside`, is moved to it by ``clamp`` and ``drop``.
 
     Args:
         points: ``(N, 2)``, x y in pixels.
@@ -167,9 +175,9 @@ def settle_points(points: np.ndarray, width: int, height: int, outside: str = "c
     if outside not in ("clamp", "drop", "keep"):
         raise SettingError(f"data.outside: {outside!r} is unknown; choose clamp, drop or keep")
     points = np.asarray(points, np.float64).reshape(-1, 2)
-    inside = ((points > -1) & (points < (width + 1, height + 1))).all(1)
+    beyond = is_outside(points, width, height)
     if outside == "drop":
-        points = points[inside]
+        points = points[~beyond]
     if outside != "keep":
         points = np.clip(points, 0, np.nextafter((width, height), 0))
-    return points, int((~inside).sum())
+    return points, int(beyond.sum())

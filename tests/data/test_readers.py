@@ -202,10 +202,25 @@ def test_lists_of_names_make_the_parts(layout, tmp_path, points):
 
 
 @every_reader
+def test_images_that_are_left_out_are_in_no_part(layout, tmp_path, points):
+    written = write(layout, tmp_path / "set", points)
+    name = str(written.images[2].relative_to(tmp_path / "set"))
+    (tmp_path / "out.txt").write_text(f"# looks like another\n{name}\n")
+    before, after = (
+        {path for split in data.splits for path in by_path(data.samples(split))}
+        for data in (open_data(tmp_path / "set"), open_data(tmp_path / "set", leave_out=tmp_path / "out.txt"))
+    )
+    assert before - after == {written.images[2]}
+
+
+@every_reader
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sides": 3}, r"data\.sides: \w+ has no such setting; known: .*outside, max_side, train_list, test_list"),
+        (
+            {"sides": 3},
+            r"data\.sides: \w+ has no such setting; known: .*outside, max_side, train_list, test_list, leave_out",
+        ),
         ({"max_side": "big"}, r"data\.max_side: 'big'"),
         ({"max_side": -1}, r"data\.max_side: -1"),
     ],

@@ -219,7 +219,7 @@ def test_images_that_are_left_out_are_in_no_part(layout, tmp_path, points):
     [
         (
             {"sides": 3},
-            r"data\.sides: \w+ has no such setting; known: .*outside, max_side, train_list, test_list, leave_out",
+            r"data\.sides: \w+ has no such setting; known: .*max_side, train_list, test_list, leave_out",
         ),
         ({"max_side": "big"}, r"data\.max_side: 'big'"),
         ({"max_side": -1}, r"data\.max_side: -1"),

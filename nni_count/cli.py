@@ -26,6 +26,9 @@ GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies"
 #: options that name something whose own settings follow after a dot, e.g. ``--network.cells 8``
 NAMED = ("data", "network")
 
+#: settings of data that are asked for so often that they stand alone: ``--fold 2`` is ``--data.fold 2``
+SHORT = ("fold", "scene")
+
 #: positional arguments
 POSITIONAL = {"predict": "images"}
 
@@ -168,6 +171,8 @@ def _translate(options: list[str]) -> list[str]:
             if name in GROUPS:
                 option = f"{key}={_path_of(name, value)}" if equals else key
                 expects = None if equals else name
+            if name in SHORT:
+                name = f"data.{name}"
             for owner in NAMED:
                 if name.startswith(f"{owner}."):
                     option = f"--{owner}_settings.{name.partition('.')[2]}" + equals + value

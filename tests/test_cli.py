@@ -89,6 +89,13 @@ def test_print_config_is_a_configuration(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["network_settings"] == {"cells": 8}
 
 
+@pytest.mark.parametrize("option", ["--fold 2", "--fold=2", "--data.fold 2"])
+def test_a_fold_is_a_setting_of_the_data(option, capsys):
+    with pytest.raises(SystemExit):
+        call(f"evaluate --data folder --model m --out runs/x {option} --print_config")
+    assert yaml.safe_load(capsys.readouterr().out)["data_settings"] == {"fold": 2}
+
+
 def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
     write_architecture(random_architecture(0, LIGHT), tmp_path / "a.yaml")
     line = f"retrain --architecture {tmp_path}/a.yaml --data {shanghaitech} {SMALL} --out {tmp_path}/run"

@@ -12,9 +12,10 @@ import nni_count.retrain  # noqa: F401 - for the module in sys.modules
 from nni_count.data import open_data
 from nni_count.data.batches import crop_loader
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+from nni_count.learner import Budget, cosine
 from nni_count.model import load_model
 from nni_count.networks import initialise
-from nni_count.retrain import Budget, cosine, retrain
+from nni_count.retrain import retrain
 from nni_count.run import Stop
 from nni_count.task import Counting
 
@@ -70,7 +71,7 @@ def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
 def test_the_test_part_is_never_read(shanghaitech, tmp_path):
     for path in (shanghaitech / "test_data" / "images").iterdir():
         path.write_bytes(b"not an image")
-    train(shanghaitech, tmp_path / "run", max_steps=1)
+    assert train(shanghaitech, tmp_path / "run", max_steps=1).facts["steps"] == 1
 
 
 def test_the_same_seed_gives_the_same_model(shanghaitech, tmp_path):
@@ -166,7 +167,7 @@ def test_schedules():
 
 
 def test_the_papers_schedule(shanghaitech, tmp_path, monkeypatch):
-    monkeypatch.setattr(MODULE, "PAPER_DECAY_STEPS", 2)
+    monkeypatch.setattr("nni_count.learner.PAPER_DECAY_STEPS", 2)
     train(shanghaitech, tmp_path / "run", max_steps=5, schedule="paper")
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-3 * 0.8**2)

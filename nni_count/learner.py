@@ -1,0 +1,148 @@
+"""How a network learns to regress maps: the step, the schedule, the moving average, and what is kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nni_count.data.batches import CropLoader
+from nni_count.errors import TrainingError
+from nni_count.model import whole_map
+from nni_count.networks import Network
+from nni_count.task import Counting
+
+PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: steps, seconds, or both, whichever ends first."""
+
+    steps: int | None
+    seconds: float | None
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        shares = [done / most for done, most in ((steps, self.steps), (seconds, self.seconds)) if most]
+        return min(1.0, max(shares))
+
+
+def cosine(progress: float) -> float:
+    """The share of the first learning rate that is left: 1 at the start, 0 at the end."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Retraining(pl.LightningModule):
+    """The network, the moving average of its weights, and how they are trained and judged.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` to ``(B, 1, S / stride, S / stride)``.
+        loss: of estimate and target.
+        task: reads counts from maps.
+        learning_rate: of Adam at the start.
+        schedule: ``cosine`` over the budget, or the ``paper``'s.
+        budget: of the run.
+        timer: knows the time that the run has taken, interruptions left out.
+        average_decay: of the moving average of the weights.
+        gradient_clip: largest norm of the gradient; None for no limit.
+        loader: of the training crops; its place is kept in checkpoints.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: nn.Module,
+        task: Counting,
+        *,
+        learning_rate: float,
+        schedule: str,
+        budget: Budget,
+        timer: Timer,
+        average_decay: float,
+        gradient_clip: float | None,
+        loader: CropLoader,
+    ):
+        super().__init__()
+        self.network = network
+        averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+        self.average_decay = average_decay
+        self.gradient_clip = gradient_clip
+        self.loss = loss
+        self.task = task
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.budget = budget
+        self.timer = timer
+        self.loader = loader
+        self.best: dict[str, Any] = {}  # mae, weights ("raw" or "average"), step, state
+        self._errors: dict[str, list[float]] = {}
+
+    def rate(self) -> float:
+        """The share of the first learning rate that the schedule asks for now."""
+        if self.schedule == "paper":
+            return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
+        return cosine(self.budget.progress(self.global_step, self.timer.time_elapsed("train")))
+
+    def configure_optimizers(self) -> Any:
+        # squared errors of densities are heavy-tailed: a short memory of their size, beside the clipped gradient
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, targets = batch
+        estimate = self.network(images.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = self.loss(estimate.float(), targets)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
+                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+            )
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning's own refuses a fused optimiser
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step <= 1 / (1 - self.average_decay):
+            self.average.n_averaged.zero_()  # a copy until the average has something to average over
+        self.average.update_parameters(self.network)
+
+    def _networks(self) -> dict[str, Network]:
+        return {"raw": self.network, "average": cast(Network, self.average.module)}
+
+    def on_validation_epoch_start(self) -> None:
+        self._errors = {"raw": [], "average": []}
+
+    def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
+        image, people = batch
+        for name, network in self._networks().items():
+            count = self.task.count(whole_map(network, image).float(), network.map_stride)
+            self._errors[name].append(abs(count.item() - people))
+
+    def on_validation_epoch_end(self) -> None:
+        for name, network in self._networks().items():
+            mae = sum(self._errors[name]) / len(self._errors[name])
+            self.log(f"validation_mae_{name}", mae, prog_bar=True)
+            if not self.trainer.sanity_checking and mae < self.best.get("mae", math.inf):
+                state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+                self.best = {"mae": mae, "weights": name, "step": self.global_step, "state": state}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self.best
+        checkpoint["loader"] = self.loader.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint["best"]
+        self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set

@@ -99,8 +99,8 @@ class Retraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, targets = batch
-        estimate = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.loss(estimate.float(), targets)
+        estimates = self.network.maps(images.contiguous(memory_format=torch.channels_last))
+        loss = torch.stack([self.loss(estimate.float(), targets) for estimate in estimates]).sum()
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "

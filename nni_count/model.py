@@ -131,7 +131,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         raise ModelError(f"{path}: format is {header.get('format')!r}, expected {FORMAT!r}; {remedy}")
     try:
         described = json.loads(header["network"])
-        architecture = Architecture.from_dict(_with_numbers(json.loads(header["architecture"])))
+        cells = json.loads(header["architecture"])  # null where the network is hand-designed
+        architecture = None if cells is None else Architecture.from_dict(_with_numbers(cells))
         network = create(described["name"], architecture, **described["settings"])
         network.load_state_dict(weights)
         task = Counting(**json.loads(header["task"])["settings"])

@@ -3,7 +3,17 @@ import torch
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.losses import ScalePyramidLoss, scale_pyramid_loss
+from nni_count.losses import (
+    EuclideanSSIMLoss,
+    ScalePyramidLoss,
+    SpatialAbstractionLoss,
+    SpatialCorrelationLoss,
+    euclidean_ssim_loss,
+    mean_ssim,
+    scale_pyramid_loss,
+    spatial_abstraction_loss,
+    spatial_correlation_loss,
+)
 from nni_count.ops import POOLINGS
 
 
@@ -34,3 +44,71 @@ def test_a_map_too_small_for_the_pyramid_says_so():
     small = torch.zeros(1, 1, 4, 16)
     with pytest.raises(SettingError, match="4×16 cannot be halved 3 times; use larger crops"):
         scale_pyramid_loss(small, small, pools)
+
+
+LOSSES = [ScalePyramidLoss(), SpatialAbstractionLoss(), SpatialCorrelationLoss(), EuclideanSSIMLoss()]
+
+
+def named(loss):
+    return type(loss).__name__
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=named)
+def test_a_right_map_costs_nothing_and_the_gradient_is_right(loss):
+    estimate, target = (torch.rand(2, 1, 9, 12, dtype=torch.float64) for _ in range(2))
+    assert loss(target, target).item() == pytest.approx(0, abs=1e-12)
+    assert loss(estimate, target) > 0
+    assert torch.autograd.gradcheck(loss, (estimate.requires_grad_(), target))
+
+
+@pytest.mark.parametrize("loss", [*LOSSES[:1], SpatialAbstractionLoss(0), *LOSSES[2:]], ids=named)
+@pytest.mark.parametrize("size", [1, 16])
+@pytest.mark.parametrize(("estimated", "true"), [(0, 0), (0, 1), (1, 0)])
+def test_maps_without_people_and_of_one_pixel_have_a_loss_and_a_gradient(loss, size, estimated, true):
+    estimate = torch.full((2, 1, size, size), float(estimated), requires_grad=True)
+    value = loss(estimate, torch.full((2, 1, size, size), float(true)))
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(estimate.grad).all()
+    assert (value.item() == pytest.approx(0, abs=1e-6)) == (estimated == true)
+
+
+def test_sal_compares_maxima_of_cascaded_pools():
+    estimate, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    estimate[0, 0, 0, 0] = 2.0
+    pooled = 4 / 4 + 4 / 1  # 2×2 cells, then one
+    assert spatial_abstraction_loss(estimate, target, 2).item() == pytest.approx(4 / 16 + pooled)
+    assert spatial_abstraction_loss(estimate, target, 2, unpooled=False).item() == pytest.approx(pooled)
+    with pytest.raises(SettingError, match="4×4 cannot be halved 3 times"):
+        spatial_abstraction_loss(estimate, target, 3)
+    with pytest.raises(SettingError, match="compares nothing"):
+        spatial_abstraction_loss(estimate, target, 0, unpooled=False)
+
+
+def test_scl_is_the_cosine_of_each_sample():
+    target = torch.rand(2, 1, 8, 8)
+    assert spatial_correlation_loss(5 * target, target).item() == pytest.approx(0, abs=1e-4)
+    estimate = target.clone()
+    estimate[1] *= -1  # one sample right, one opposite
+    assert spatial_correlation_loss(estimate, target).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_ssim_is_that_of_gaussian_windows_cut_off_at_the_border():
+    one, other = torch.rand(6, 14, dtype=torch.float64), torch.rand(6, 14, dtype=torch.float64)
+    rows, columns = torch.arange(6.0)[:, None], torch.arange(14.0)[None]
+    similarities = []
+    for y in range(6):
+        for x in range(14):
+            inside = ((rows - y).abs() <= 5) & ((columns - x).abs() <= 5)
+            window = inside * torch.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * 1.5**2)).double()
+            window /= window.sum()
+            a, b = (window * one).sum(), (window * other).sum()
+            spread = (window * (one - a) ** 2).sum() + (window * (other - b) ** 2).sum()
+            joint = (window * (one - a) * (other - b)).sum()
+            likeness = (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4)
+            similarities.append(likeness * (2 * joint + 9e-4) / (spread + 9e-4))
+    one, other = one[None, None], other[None, None]
+    expected = torch.stack(similarities).mean()
+    torch.testing.assert_close(mean_ssim(one, other), expected)
+    mse = ((one - other) ** 2).mean()
+    torch.testing.assert_close(euclidean_ssim_loss(one, other, 0.5), mse + 0.5 * (1 - expected))

@@ -68,6 +68,13 @@ def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["max_steps"] == 6
 
 
+def test_every_map_that_a_network_gives_is_trained(shanghaitech, tmp_path):
+    settings = {"network": "tednet", "network_settings": None, "architecture": None}
+    model = retrain(data=shanghaitech, out=tmp_path / "run", max_steps=1, **{**TINY, **settings})
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert len(state["optimizer_states"][0]["state"]) == len(list(model.network.parameters()))
+
+
 def test_the_test_part_is_never_read(shanghaitech, tmp_path):
     for path in (shanghaitech / "test_data" / "images").iterdir():
         path.write_bytes(b"not an image")

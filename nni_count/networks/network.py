@@ -22,3 +22,7 @@ class Network(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """All maps that training compares with the truth, each of the shape of :meth:`forward`'s, which is the last."""
+        return [self(image)]

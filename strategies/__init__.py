@@ -2,5 +2,7 @@
 
 import nni_count.oneshot  # noqa: F401 - first, since it imports NNI without its harmless warnings
 from strategies.darts import DARTS, GumbelDARTS
+from strategies.gdas import GDAS
+from strategies.partial_channel import PartialChannel
 
-__all__ = ["DARTS", "GumbelDARTS"]
+__all__ = ["DARTS", "GDAS", "GumbelDARTS", "PartialChannel"]

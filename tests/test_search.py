@@ -16,9 +16,18 @@ from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
 from nni_count.search import search
 from search_spaces import AMSNetSpace
-from strategies import DARTS, GumbelDARTS
+from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel
 
-STRATEGIES = {"DARTS": DARTS, "GumbelDARTS": GumbelDARTS, "nni Proxyless": nni_strategies.Proxyless}
+STRATEGIES = {
+    "DARTS": DARTS,
+    "GumbelDARTS": GumbelDARTS,
+    "GDAS": GDAS,
+    "PartialChannel": PartialChannel,
+    "nni Proxyless": nni_strategies.Proxyless,
+}
+
+#: the least that a strategy can do with, where it is not 16
+WIDTHS = {PartialChannel: 64}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -75,7 +84,7 @@ def disturb(when, presses):
 
 
 def run(out, strategy, **settings):
-    space = settings.pop("space", AMSNetSpace)(width=16, map_stride=4)
+    space = settings.pop("space", AMSNetSpace)(width=WIDTHS.get(type(strategy), 16), map_stride=4)
     defaults = {
         "max_epochs": 2,
         "crop_size": 32,
@@ -125,13 +134,14 @@ def searched(request, tmp_path_factory):
 def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
     result, out, *_ = searched
     assert read_architecture(out / "architecture.yaml") == result
-    assert result.network["width"] == 16
+    width = result.network["width"]
+    assert width in (16, *WIDTHS.values())
     assert all(len(edges) == 2 for cell in (result.extraction, result.fusion) for edges in cell.values())
     assert [result.provenance[name] for name in ("seed", "data", "epochs")] == [3, "noise", 2]
     assert [len(result.provenance[name]) for name in ("alphas", "betas")] == [24, 6]
     assert (out / "cells.png").stat().st_size
     assert list((out / "tensorboard").glob("events*"))
-    assert yaml.safe_load((out / "config.yaml").read_text())["space"]["init_args"]["width"] == 16
+    assert yaml.safe_load((out / "config.yaml").read_text())["space"]["init_args"]["width"] == width
     assert [row["epoch"] for row in rows(out)] == ["0", "1"]
     for row in rows(out):
         assert float(row["loss/weights"]) > 0

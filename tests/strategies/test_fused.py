@@ -1,0 +1,68 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from nni_count.networks.wiring import Cell
+from search_spaces import AMSNetSpace
+from strategies import PartialChannel
+from strategies.fused import FusedCell, fuse
+
+
+@pytest.fixture(params=["random", "fixed"])
+def forms(request):
+    """A space edge by edge and fused, of equal weights and channels."""
+    torch.manual_seed(0)
+    space = PartialChannel(channels=request.param, fused=False).mutate_model(AMSNetSpace(width=64, map_stride=4))
+    with torch.no_grad():
+        for name, parameter in space.named_parameters():
+            if name.endswith("_arch_alpha"):
+                parameter.normal_()
+    space(torch.rand(2, 3, 32, 32))  # draws the channels
+    fused = copy.deepcopy(space)
+    fuse(fused)
+    return space.double(), fused.double()
+
+
+def cells(space, kind):
+    return [module for module in space.modules() if type(module) is kind]
+
+
+def step(space):
+    """The density, the gradients and the statistics after a step."""
+    density = space(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).double())
+    space.loss(density, torch.full_like(density, 0.3)).backward()
+    return density, {name: parameter.grad for name, parameter in space.named_parameters()}, space.state_dict()
+
+
+def test_outputs_gradients_and_statistics_are_those_of_the_edges(forms):
+    (density, gradients, state), (found, found_gradients, found_state) = (step(space) for space in forms)
+    torch.testing.assert_close(found, density, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found_gradients, gradients, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found_state, state, rtol=0, atol=1e-5)
+
+
+def test_without_training_too(forms):
+    plain, fused = (space.eval() for space in forms)
+    pairs = list(zip(cells(plain, Cell), cells(fused, FusedCell), strict=True))
+    assert len(pairs) == 7
+    for cell, other in pairs:
+        inputs = [10 * torch.rand(1, prepare[-2].in_channels, 8, 8).double() for prepare in cell.inputs]
+        with torch.no_grad():
+            expected, found = cell(*inputs), other(*inputs)
+        assert expected.std() > 0.1
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_cells_with_other_operations_stay_as_they_are():
+    space = PartialChannel(fused=False).mutate_model(AMSNetSpace(width=64, map_stride=4))
+    for edge in (edge for cell in cells(space, Cell) for edge in cell.edges.values()):
+        edge["conv_1x1"] = nn.Identity()
+    fuse(space)
+    assert not cells(space, FusedCell)
+
+
+def test_the_strategy_fuses_unless_told_otherwise():
+    space = PartialChannel().mutate_model(AMSNetSpace(width=64, map_stride=4))
+    assert len(cells(space, FusedCell)) == 7

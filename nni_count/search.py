@@ -126,6 +126,7 @@ def search(
         for number, part in enumerate(parts)
     ]
     recipe = Recipe(learning_rate, final_learning_rate, weight_decay, max_epochs)
+    space = strategy.mutate_model(space)  # a space that the strategy cannot handle is said before a folder is made
     run = open_run(out, "search", settings, resume=resume)
     with graceful_stop() as stop:
         trainer = Trainer(
@@ -160,7 +161,6 @@ def _fit(
     loaders: list[CropLoader],
     checkpoint: Path | None,
 ) -> None:
-    space = strategy.mutate_model(space)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "When using training service", RuntimeWarning)  # we use none
         evaluator = Lightning(recipe, trainer, *loaders, fit_kwargs={"ckpt_path": checkpoint, "weights_only": True})

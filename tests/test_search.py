@@ -254,6 +254,9 @@ def test_settings_that_cannot_work_are_named(tmp_path):
         run(tmp_path / "a", DARTS(), crop_size=40)
     with pytest.raises(SettingError, match="space: Linear is no NNI ModelSpace"):
         search(data=Noise(), space=torch.nn.Linear(1, 1), strategy=DARTS(), out=tmp_path / "a")
+    narrow = AMSNetSpace(width=16, map_stride=4)  # one channel a node in the first cell
+    with pytest.raises(SettingError, match="k = 4 does not divide"):
+        search(data=Noise(), space=narrow, strategy=PartialChannel(), out=tmp_path / "a", crop_size=32)
     assert not (tmp_path / "a").exists()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "file").touch()

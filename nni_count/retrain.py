@@ -19,7 +19,7 @@ from nni_count.data.dataset import Dataset
 from nni_count.errors import SettingError
 from nni_count.learner import Budget, Retraining
 from nni_count.logs import run_loggers
-from nni_count.losses import ScalePyramidLoss
+from nni_count.losses import create_loss
 from nni_count.model import Model, save_model
 from nni_count.networks import create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
@@ -51,6 +51,7 @@ def retrain(
     network_settings: dict[str, Any] | None = None,
     data_settings: dict[str, Any] | None = None,
     task: Counting | None = None,
+    loss: dict[str, Any] | str | None = None,
     max_epochs: int | None = None,
     max_steps: int | None = None,
     max_time: str | None = None,
@@ -82,6 +83,8 @@ def retrain(
         network_settings: the network's, e.g. ``cells`` and ``width``; the others stay as the search had them.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
         task: what is regressed; counting by default.
+        loss: a name (mse, sppl, sal, scl, euclidean_ssim, count), or names with weights such as {sppl: 1, scl: 0.1};
+            by default the scale pyramid loss (sppl) with the pyramid of the architecture, and mse where there is none.
         max_epochs: passes over the training images; 100 where no budget is given.
         max_steps: optimiser steps.
         max_time: time to train, ``DD:HH:MM:SS``.
@@ -115,6 +118,7 @@ def retrain(
     pl.seed_everything(seed, verbose=False)
     net = create(network, cells, **(network_settings or {}))
     initialise(net)
+    criterion = create_loss(loss, cells.pooling if cells else None)
     training, validation = split_off(dataset.samples("train"), validation_fraction, seed)
     batches = CountingData(
         training,
@@ -128,6 +132,7 @@ def retrain(
         augmentation=augmentation,
         cache_gb=cache_gb,
     )
+    criterion.check(task.out_channels, *2 * [crop_size // net.map_stride])
     if max_epochs is None and max_steps is None and max_time is None:
         max_epochs = 100
     timer = _timer(max_time)
@@ -137,7 +142,7 @@ def retrain(
 
     module = Retraining(
         net.to(memory_format=torch.channels_last),
-        ScalePyramidLoss(cells.pooling if cells else ()),
+        criterion,
         task,
         learning_rate=learning_rate,
         schedule=schedule,
@@ -154,6 +159,7 @@ def retrain(
         "validation_mae": module.best["mae"],
         "weights": module.best["weights"],
         "step": module.best["step"],
+        "loss": criterion.settings,
         "steps": module.global_step,
         "seconds": round(timer.time_elapsed("train"), 1),
         "data": dataset.name,

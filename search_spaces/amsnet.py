@@ -46,6 +46,8 @@ class AMSNetSpace(ModelSpace):
         in_channels: channels of the image.
         out_channels: maps that are regressed.
         map_stride: pixels a side of a cell of the map: 1, 2 or 4.
+        pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
+            does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
 
     Raises:
         SettingError: naming the setting that does not fit.
@@ -61,6 +63,7 @@ class AMSNetSpace(ModelSpace):
         in_channels: int = 3,
         out_channels: int = 1,
         map_stride: int = 1,
+        pyramid: str = "published",
     ):
         super().__init__()
         if edges_per_node < 1:
@@ -75,10 +78,10 @@ class AMSNetSpace(ModelSpace):
             out_channels=out_channels,
             map_stride=map_stride,
         )
-        self.pyramid = SearchedPyramid()
+        self.pyramid = SearchedPyramid(pyramid)
         self.map_stride = map_stride
         self.multiple = 8 * map_stride  # the pyramid halves the map three times
-        self.settings: dict[str, Any] = {**self.network.settings, "edges_per_node": edges_per_node}
+        self.settings: dict[str, Any] = {**self.network.settings, "edges_per_node": edges_per_node, "pyramid": pyramid}
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` → ``(B, out_channels, H / map_stride, W / map_stride)``."""

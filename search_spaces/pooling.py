@@ -9,23 +9,42 @@ from nni.nas.nn.pytorch import LayerChoice
 from torch import Tensor, nn
 
 from nni_count.architecture import PYRAMID_LEVELS
+from nni_count.errors import SettingError
 from nni_count.losses import scale_pyramid_loss
 from nni_count.ops import POOLINGS
 
 LABELS = tuple(f"pooling_{level}" for level in range(1, PYRAMID_LEVELS + 1))
 
 
-class SearchedPyramid(nn.Module):
-    """The loss of an estimate and its target, both ``(B, K, h, w)``, at every level of one cascade of choices."""
+#: how the levels of the pyramid are compared while searching
+PYRAMIDS = ("published", "normalised")
 
-    def __init__(self) -> None:
+
+class SearchedPyramid(nn.Module):
+    """The loss of an estimate and its target, both ``(B, K, h, w)``, at every level of one cascade of choices.
+
+    As published α minimises the very loss that it shapes, so it drifts to the pooling whose values are smallest, 6×6
+    averages. Normalised, each level's error is relative to the truth's own values there, so that poolings are compared
+    by how well they are met.
+
+    Args:
+        form: ``published`` or ``normalised``; see :func:`nni_count.losses.scale_pyramid_loss`.
+
+    Raises:
+        SettingError: the form is another.
+    """
+
+    def __init__(self, form: str = "published"):
         super().__init__()
+        if form not in PYRAMIDS:
+            raise SettingError(f"space.pyramid: {form!r} is unknown; choose {' or '.join(PYRAMIDS)}")
+        self.normalised = form == "normalised"
         self.poolings = nn.ModuleList(
             LayerChoice({name: build() for name, build in POOLINGS.items()}, label=label) for label in LABELS
         )
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return scale_pyramid_loss(estimate, target, list(self.poolings))
+        return scale_pyramid_loss(estimate, target, list(self.poolings), self.normalised)
 
     def decode(self, sample: Mapping[str, Any]) -> tuple[str, ...]:
         """The chosen poolings, finest level first."""

@@ -10,6 +10,7 @@ from conftest import LIGHT, random_architecture
 
 from nni_count.architecture import read_architecture, write_architecture
 from nni_count.cli import COMMANDS, main
+from nni_count.model import load_model
 
 SEARCH = (
     "--space AMSNetSpace --space.width 16 --space.map_stride 4 --crop_size 32 --batch_size 2 --limit_train_batches 1"
@@ -89,6 +90,22 @@ def test_print_config_is_a_configuration(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["network_settings"] == {"cells": 8}
 
 
+@pytest.mark.parametrize(
+    ("loss", "weights"),
+    [
+        ("sal", {"sal": 1.0}),
+        ("{sal: 1, scl: 0.1}", {"sal": 1.0, "scl": 0.1}),
+        ('{"count": {"weight": 2}}', {"count": 2}),
+    ],
+)
+def test_a_loss_is_a_name_or_names_with_weights(shanghaitech, tmp_path, loss, weights):
+    out = tmp_path / "run"
+    line = f"retrain --data {shanghaitech} --network mcnn {SMALL} --max_steps 1 --out {out} --loss"
+    assert main([*line.split(), loss]) == 0
+    found = load_model(out / "model.safetensors").facts["loss"]
+    assert {name: settings["weight"] for name, settings in found.items()} == weights
+
+
 @pytest.mark.parametrize("option", ["--fold 2", "--fold=2", "--data.fold 2"])
 def test_a_fold_is_a_setting_of_the_data(option, capsys):
     with pytest.raises(SystemExit):
@@ -116,6 +133,8 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
         ("retrain --data {data} --architecture {text} --out {out}", "text.yaml: expected an architecture"),
         ("retrain --data {data} --batchsize 3 --out {out}", "batchsize"),
         ("retrain --data {data} --batch_size many --out {out}", "batch_size"),
+        ("retrain --data {data} --network mcnn --loss sall --out {out}", "loss: 'sall' is unknown; known: mse, sppl"),
+        ("retrain --data {data} --network mcnn --loss {{sal:0}} --out {out}", "loss"),
         ("retrain --config missing.yaml --out {out}", "missing.yaml"),
         (
             "search --data {data} --space Nothing --strategy DARTS --out {out}",

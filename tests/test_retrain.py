@@ -206,6 +206,8 @@ assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
         ({"crop_size": 30}, "crop_size: 30"),
         ({"batch_size": 0}, "batch_size: 0"),
         ({"network": "vgg"}, "network: 'vgg' is unknown"),
+        ({"loss": "sall"}, "loss: 'sall' is unknown; known: mse"),
+        ({"loss": {"sppl": {"poolings": ["avg_2x2"] * 4}}}, "a map of 8×8 cannot be halved 4 times"),
     ],
 )
 def test_a_bad_setting_is_named_and_nothing_is_written(shanghaitech, tmp_path, settings, message):

@@ -117,6 +117,7 @@ def test_the_signature_is_that_of_the_constructor(space):
         "in_channels",
         "out_channels",
         "map_stride",
+        "pyramid",
     ]
     assert set(space.settings) == set(inspect.signature(AMSNetSpace).parameters)
     parser = pytest.importorskip("jsonargparse").ArgumentParser(exit_on_error=False)

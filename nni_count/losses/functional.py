@@ -9,28 +9,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
-from nni_count.ops import POOLINGS
 
 
-def scale_pyramid_loss(estimate: Tensor, target: Tensor, poolings: Sequence[nn.Module]) -> Tensor:
+def scale_pyramid_loss(
+    estimate: Tensor, target: Tensor, poolings: Sequence[nn.Module], normalised: bool = False
+) -> Tensor:
     """Σ_l mean((φ_l(E) − φ_l(G))²), where φ_0 is the identity and each further level pools the one before.
 
     Both maps pass the same cascade (NAS-Count, section 3.2, eq. 3–4); the mean is over batch and pixels of a level.
+
+    A search that minimises this sum drifts to the poolings whose values are smallest, whatever they tell apart.
+    Normalised, each level is divided by mean(φ_l(G)²): an empty estimate costs 1 a level, and a map that is wrong by a
+    factor costs the same, by any pooling. This form is ours.
 
     Args:
         estimate: ``(B, K, H, W)``.
         target: of the same shape.
         poolings: modules that halve a map, finest level first.
+        normalised: whether each level's error is relative to the truth's own values.
 
     Raises:
         SettingError: the map is too small to be halved that often.
     """
     check_pyramid(estimate.shape[-2:], len(poolings))
-    loss = F.mse_loss(estimate, target)
+    error = relative_square_error if normalised else F.mse_loss
+    loss = error(estimate, target)
     for pooling in poolings:
         estimate, target = pooling(estimate), pooling(target)
-        loss = loss + F.mse_loss(estimate, target)
+        loss = loss + error(estimate, target)
     return loss
+
+
+def relative_square_error(estimate: Tensor, target: Tensor, least: float = 1e-6) -> Tensor:
+    """mean((E − G)²) / mean(G²) over a batch of any shape; plain mean((E − G)²) where mean(G²) is below ``least``."""
+    size = target.square().mean()
+    return F.mse_loss(estimate, target) / torch.where(size > least, size, torch.ones_like(size))
 
 
 def check_pyramid(size: Sequence[int], levels: int) -> None:
@@ -40,17 +53,6 @@ def check_pyramid(size: Sequence[int], levels: int) -> None:
             f"loss: a map of {size[0]}×{size[1]} cannot be halved {levels} times; "
             "use larger crops or a smaller map_stride"
         )
-
-
-class ScalePyramidLoss(nn.Module):
-    """:func:`scale_pyramid_loss` with poolings by name; none at all is plain mean square error."""
-
-    def __init__(self, poolings: Sequence[str] = ()):
-        super().__init__()
-        self.poolings = nn.ModuleList(POOLINGS[name]() for name in poolings)
-
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return scale_pyramid_loss(estimate, target, list(self.poolings))
 
 
 def spatial_abstraction_loss(estimate: Tensor, target: Tensor, levels: int = 3, unpooled: bool = True) -> Tensor:
@@ -75,18 +77,6 @@ def spatial_abstraction_loss(estimate: Tensor, target: Tensor, levels: int = 3, 
     return loss
 
 
-class SpatialAbstractionLoss(nn.Module):
-    """:func:`spatial_abstraction_loss` with its settings."""
-
-    def __init__(self, levels: int = 3, unpooled: bool = True):
-        super().__init__()
-        self.levels = levels
-        self.unpooled = unpooled
-
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return spatial_abstraction_loss(estimate, target, self.levels, self.unpooled)
-
-
 def spatial_correlation_loss(estimate: Tensor, target: Tensor, epsilon: float = 1e-4) -> Tensor:
     """SCL, 1 − ΣEG / √(ΣE² · ΣG²) of each sample, then the mean (TEDNet); from 0 to 2.
 
@@ -104,17 +94,6 @@ def spatial_correlation_loss(estimate: Tensor, target: Tensor, epsilon: float = 
         for one, other in ((estimate, target), (estimate, estimate), (target, target))
     )
     return (1 - joint / (own.sqrt() * true.sqrt())).mean()
-
-
-class SpatialCorrelationLoss(nn.Module):
-    """:func:`spatial_correlation_loss` with its setting."""
-
-    def __init__(self, epsilon: float = 1e-4):
-        super().__init__()
-        self.epsilon = epsilon
-
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return spatial_correlation_loss(estimate, target, self.epsilon)
 
 
 def mean_ssim(estimate: Tensor, target: Tensor) -> Tensor:
@@ -153,12 +132,11 @@ def euclidean_ssim_loss(estimate: Tensor, target: Tensor, weight: float = 0.001)
     return F.mse_loss(estimate, target) + weight * (1 - mean_ssim(estimate, target))
 
 
-class EuclideanSSIMLoss(nn.Module):
-    """:func:`euclidean_ssim_loss` with its setting."""
+def count_loss(estimate: Tensor, target: Tensor) -> Tensor:
+    """((ΣE − ΣG) / N)² of each map, then the mean; N its pixels: the last level that a pyramid of averages could have.
 
-    def __init__(self, weight: float = 0.001):
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return euclidean_ssim_loss(estimate, target, self.weight)
+    Args:
+        estimate: ``(B, K, H, W)``.
+        target: of the same shape.
+    """
+    return F.mse_loss(estimate.mean((2, 3)), target.mean((2, 3)))

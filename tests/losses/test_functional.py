@@ -4,10 +4,13 @@ from torch import nn
 
 from nni_count.errors import SettingError
 from nni_count.losses import (
+    CountLoss,
     EuclideanSSIMLoss,
     ScalePyramidLoss,
     SpatialAbstractionLoss,
     SpatialCorrelationLoss,
+    SquareError,
+    count_loss,
     euclidean_ssim_loss,
     mean_ssim,
     scale_pyramid_loss,
@@ -19,7 +22,8 @@ from nni_count.ops import POOLINGS
 
 def test_without_levels_it_is_the_mean_square_error():
     a, b = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8)
-    torch.testing.assert_close(ScalePyramidLoss()(a, b), ((a - b) ** 2).mean())
+    torch.testing.assert_close(ScalePyramidLoss([])(a, b), ((a - b) ** 2).mean())
+    torch.testing.assert_close(SquareError()(a, b), ((a - b) ** 2).mean())
 
 
 def test_every_level_pools_the_one_before_and_has_its_own_mean():
@@ -46,7 +50,9 @@ def test_a_map_too_small_for_the_pyramid_says_so():
         scale_pyramid_loss(small, small, pools)
 
 
-LOSSES = [ScalePyramidLoss(), SpatialAbstractionLoss(), SpatialCorrelationLoss(), EuclideanSSIMLoss()]
+LOSSES = [SquareError(), ScalePyramidLoss(normalised=True), SpatialAbstractionLoss(), SpatialCorrelationLoss()]
+LOSSES += [EuclideanSSIMLoss(), CountLoss()]
+SHALLOW = [ScalePyramidLoss([], normalised=True), SpatialAbstractionLoss(0)]  # defined for a single pixel
 
 
 def named(loss):
@@ -61,7 +67,7 @@ def test_a_right_map_costs_nothing_and_the_gradient_is_right(loss):
     assert torch.autograd.gradcheck(loss, (estimate.requires_grad_(), target))
 
 
-@pytest.mark.parametrize("loss", [*LOSSES[:1], SpatialAbstractionLoss(0), *LOSSES[2:]], ids=named)
+@pytest.mark.parametrize("loss", [*LOSSES[:1], *SHALLOW, *LOSSES[3:]], ids=named)
 @pytest.mark.parametrize("size", [1, 16])
 @pytest.mark.parametrize(("estimated", "true"), [(0, 0), (0, 1), (1, 0)])
 def test_maps_without_people_and_of_one_pixel_have_a_loss_and_a_gradient(loss, size, estimated, true):
@@ -112,3 +118,26 @@ def test_ssim_is_that_of_gaussian_windows_cut_off_at_the_border():
     torch.testing.assert_close(mean_ssim(one, other), expected)
     mse = ((one - other) ** 2).mean()
     torch.testing.assert_close(euclidean_ssim_loss(one, other, 0.5), mse + 0.5 * (1 - expected))
+
+
+def test_the_count_term_is_the_square_of_the_mean_densitys_error():
+    estimate, target = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    estimate[0, 0, 1, 2] = 8.0  # half a unit a pixel too many
+    target[1, 0] = 1.0
+    assert count_loss(estimate, target).item() == pytest.approx((0.5**2 + 1) / 2)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_normalised_a_map_that_is_wrong_by_a_factor_costs_the_same_by_any_pooling(pooling):
+    target = torch.rand(2, 1, 16, 16)
+    loss = ScalePyramidLoss([pooling], normalised=True)
+    assert loss(0 * target, target).item() == pytest.approx(2)  # a level each
+    assert loss(0.7 * target, target).item() == pytest.approx(2 * 0.3**2, rel=1e-4)
+    assert loss(7 * target, 10 * target).item() == pytest.approx(loss(0.7 * target, target).item(), rel=1e-4)
+
+
+def test_as_published_the_same_map_costs_least_by_the_widest_average():
+    target = torch.zeros(1, 1, 32, 32)
+    target[..., 8:9, 8:9] = 1.0
+    costs = {pooling: ScalePyramidLoss([pooling])(0.7 * target, target).item() for pooling in POOLINGS}
+    assert min(costs, key=costs.get) == "avg_6x6"

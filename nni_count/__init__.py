@@ -12,10 +12,11 @@ from typing import Any
 
 _PUBLIC = {
     "Architecture": "nni_count.architecture",
-    "Counting": "nni_count.task",
+    "Counting": "nni_count.counting",
     "Model": "nni_count.model",
     "NNICountError": "nni_count.errors",
     "Sample": "nni_count.data.sample",
+    "Task": "nni_count.task",
     "adaptive_sigma": "nni_count.data.adaptive",
     "demo": "nni_count.demo",
     "density_map": "nni_count.data.density",

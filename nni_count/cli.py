@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
 import warnings
@@ -15,13 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("nni_count.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
     "search": ("nni_count.search:search", "space + strategy + data -> architecture.yaml"),
     "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
-    "evaluate": ("nni_count.evaluate:evaluate", "model + data -> MAE, RMSE, PSNR, SSIM"),
+    "evaluate": ("nni_count.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
     "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),
     "doctor": ("nni_count.doctor:doctor", "data set -> what is wrong with it, and a page of its images and points"),
 }
-
-#: entry-point groups by the option whose names they give
-GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies"}
 
 #: options that name something whose own settings follow after a dot, e.g. ``--network.cells 8``
 NAMED = ("data", "network")
@@ -90,6 +88,10 @@ def _run(command: str, options: list[str]) -> int:
     parser.add_function_arguments(
         function, as_group=False, as_positional=False, fail_untyped=False, skip={positional} if positional else set()
     )
+    if "task" in inspect.signature(function).parameters:
+        from nni_count.task import USUAL
+
+        parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
     if positional:
         parser.add_argument(positional, nargs="+", type=str, help="images or folders")
     try:
@@ -121,11 +123,12 @@ def _show(command: str, answer: Any, out: str | None) -> None:
         print(table(answer))
     elif command == "predict":
         for row in answer:
-            print(f"{row['count']:10.2f}  {row['image']}")
+            numbers = [f"{value:10.2f}" for value in row.values() if not isinstance(value, str)]
+            print(*numbers, row["image"], sep="  ")
     elif command == "retrain":
-        facts = answer.facts
+        facts, metric = answer.facts, answer.task.main_metric
         print(
-            f"{answer.parameters:,} parameters, validation MAE {facts['validation_mae']:.2f} "
+            f"{answer.parameters:,} parameters, validation {metric.upper()} {facts[f'validation_{metric}']:.4g} "
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
     elif command == "doctor":
@@ -158,7 +161,9 @@ def _function(command: str) -> Callable[..., Any]:
 
 
 def _translate(options: list[str]) -> list[str]:
-    """Write names of spaces and strategies as their paths, and settings of named things where they belong."""
+    """Write names of spaces, strategies and tasks as their paths, and settings of named things where they belong."""
+    from nni_count.plugins import GROUPS
+
     result: list[str] = []
     expects: str | None = None
     for option in options:
@@ -181,27 +186,10 @@ def _translate(options: list[str]) -> list[str]:
 
 
 def _path_of(option: str, name: str) -> str:
-    """The dotted path of a space or strategy that is named; a dotted path stays."""
-    from importlib.metadata import entry_points
+    """The dotted path of a space, strategy or task that is named; a dotted path stays."""
+    from nni_count.plugins import load, path_of
 
-    from nni_count.errors import SettingError
-
-    if "." in name:
-        return name
-    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
-    if name not in found:
-        raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
-    entry = found[name]
-    try:
-        thing = entry.load()
-    except (ImportError, AttributeError) as error:
-        module = sys.modules.get(entry.module.partition(".")[0])
-        where = getattr(module, "__file__", None) or "nothing"
-        raise SettingError(
-            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
-            "another package of that name? Remove it, or change into another folder"
-        ) from error
-    return f"{thing.__module__}.{thing.__qualname__}"
+    return name if "." in name else path_of(load(option, name))
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:

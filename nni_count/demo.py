@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import cv2
 
 from nni_count.data.synthetic_set import SyntheticCrowds
 from nni_count.evaluate import evaluate, table
+from nni_count.plugins import load
 from nni_count.predict import predict
 from nni_count.retrain import retrain
 from nni_count.run import open_run
@@ -31,9 +31,7 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
     run = open_run(out, "demo", {"out": out, "seed": seed})
     data = SyntheticCrowds(train=300, test=60, size=256, seed=seed)
     search = importlib.import_module("nni_count.search").search  # NNI is needed from here to the end of the search
-    space, strategy = (
-        _entry(group, name) for group, name in (("search_spaces", "AMSNetSpace"), ("strategies", "DARTS"))
-    )
+    space, strategy = load("space", "AMSNetSpace"), load("strategy", "DARTS")  # the toolkit imports neither package
 
     print("1/4  searching the cells and the loss pyramid …", flush=True)
     architecture = search(
@@ -66,12 +64,6 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
     print(table(report))
     print(f"look at {run.folder}/search/cells.png, {run.folder}/evaluate/worst.png and {run.folder}/predict")
     return report
-
-
-def _entry(group: str, name: str) -> Any:
-    """A space or strategy by its entry point: the toolkit imports neither package."""
-    (entry,) = entry_points(group=f"nni_count.{group}", name=name)
-    return entry.load()
 
 
 def _photos(folder: Path, data: SyntheticCrowds) -> Path:

@@ -230,21 +230,39 @@ def _caption(image: np.ndarray, text: str, heat: np.ndarray) -> None:
     cv2.putText(image, text, (x + margin, y + margin + tall), font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 
+def blend(image: np.ndarray, values: np.ndarray, caption: str = "") -> np.ndarray:
+    """A photo under a map of values in colours, from the smallest to the largest of them, and a caption.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB; it is left as it is.
+        values: ``(H, W)`` or smaller.
+        caption: in the corner where the values are smallest; none where it is empty.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    heat = cv2.resize(np.nan_to_num(np.asarray(values, np.float32)), (width, height), interpolation=cv2.INTER_LINEAR)
+    heat = (heat - heat.min()) / max(float(heat.max() - heat.min()), 1e-12)
+    colours = cv2.applyColorMap(np.round(heat * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[:, :, ::-1]
+    result: np.ndarray = np.round(0.5 * image + 0.5 * colours).astype(np.uint8)
+    if caption:
+        _caption(result, caption, heat)
+    return result
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """An image with its true and its estimated density maps (people per pixel, of one size) and counts."""
+    """An image and the maps to show beside it, such as truth and estimate, each ``(h, w)`` with its title."""
 
     name: str
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    truth_map: np.ndarray
-    estimate_map: np.ndarray
-    truth_count: float
-    estimate_count: float
+    panels: Sequence[tuple[str, np.ndarray]]
     label: str = ""  # such as "worst 1" or "median"
 
 
-def draw_estimates(rows: Sequence[Estimate], path: str | Path) -> None:
-    """Draw a row an image: the image, its true map and the estimate, both maps on one colour scale.
+def draw_estimates(rows: Sequence[Estimate], path: str | Path, unit: str = "") -> None:
+    """Draw a row an image: the image and its maps, those of a row on one colour scale, whose bar says the ``unit``.
 
     The PNG appears whole or not at all. Raises ValueError when there is no row.
     """
@@ -252,29 +270,26 @@ def draw_estimates(rows: Sequence[Estimate], path: str | Path) -> None:
 
     if not rows:
         raise ValueError("draw_estimates: no estimates; give at least one row")
+    columns = 1 + max(len(row.panels) for row in rows)
     shapes = [min(max(row.image.shape[0] / row.image.shape[1], 0.3), 1.8) for row in rows]
     heights = [3.7 * shape + 0.45 for shape in shapes]
-    figure = Figure(figsize=(12.4, sum(heights)), facecolor="white", layout="constrained")
-    grid = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
+    figure = Figure(figsize=(4 * columns + 0.4, sum(heights)), facecolor="white", layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for row, axes in zip(rows, grid, strict=True):
         height, width = row.image.shape[:2]
         shrink = min(1, 700 / max(height, width))
         small = cv2.resize(row.image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         axes[0].imshow(small, extent=(0, width, height, 0))
-        maps = [np.nan_to_num(density) for density in (row.truth_map, row.estimate_map)]
-        top = max(float(maps[0].max()), float(maps[1].max()), 1e-6)
-        for panel, density in zip(axes[1:], maps, strict=True):
-            shown = panel.imshow(density, extent=(0, width, height, 0), vmin=0, vmax=top, cmap="turbo")
-        figure.colorbar(shown, ax=axes[2], label="people per pixel", fraction=0.05)
+        maps = [np.nan_to_num(values) for _, values in row.panels]
+        top = max(1e-6, *(float(values.max()) for values in maps))
+        for panel, values in zip(axes[1:], maps, strict=False):
+            shown = panel.imshow(values, extent=(0, width, height, 0), vmin=0, vmax=top, cmap="turbo")
+        figure.colorbar(shown, ax=axes[len(maps)], label=unit, fraction=0.05)
         heading = f"{row.label}: {row.name}" if row.label else row.name
-        error = row.estimate_count - row.truth_count
-        titles = (
-            heading if len(heading) <= 40 else f"{heading[:19]}…{heading[-20:]}",  # as long as the image is wide
-            f"truth {row.truth_count:.0f}",
-            f"estimate {row.estimate_count:.1f} ({error:+.1f})",
-        )
-        for panel, title in zip(axes, titles, strict=True):
+        heading = heading if len(heading) <= 40 else f"{heading[:19]}…{heading[-20:]}"  # as long as the image is wide
+        for panel, title in zip(axes, (heading, *(title for title, _ in row.panels)), strict=False):
             panel.set_title(title, fontsize=11, parse_math=False)
+        for panel in axes:
             panel.set_axis_off()
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -1,10 +1,11 @@
-"""Evaluation: a model's counts and maps on whole images, against the points."""
+"""Evaluation: a model's maps of whole images against the truth, by the figures of its task."""
 
 from __future__ import annotations
 
 import csv
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.drawing import Estimate, draw_estimates
 from nni_count.files import whole, write_text
-from nni_count.metrics import MAP_PROTOCOL, count_errors, map_quality, spread
 from nni_count.model import Model, load_model, whole_map
 from nni_count.run import open_run
+from nni_count.task import Figures, create_task, describe_task, mean
 
 WORST, MEDIAN = 3, 2
+#: what a report says beside the figures of its task
+GENERAL = ("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "images", "model")
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
     data_settings: dict[str, Any] | None = None,
     accelerator: str = "cpu",
 ) -> dict[str, Any]:
-    """Judge a model on whole images: counts against the number of points, maps by a named protocol.
+    """Judge a model on whole images, by the figures of its task.
 
     Args:
         model: a ``model.safetensors``, or a model.
@@ -45,62 +48,53 @@ def evaluate(
         accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
 
     Returns:
-        What ``evaluation.json`` holds: ``mae``, ``rmse``, ``psnr``, ``ssim``, ``constant_mae`` (of always answering
-        the training mean), for samples with a group (WorldExpo's scenes) ``groups`` and ``group_mae``, the mean of
-        theirs, ``parameters``, ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image``
-        (reading of the file left out), and how they were obtained.
+        What ``evaluation.json`` holds: the task's figures, for counting ``mae``, ``rmse``, ``psnr``, ``ssim`` and
+        ``constant_mae`` (of always answering the training mean); for samples with a group (WorldExpo's scenes)
+        ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
+        ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
+        they were obtained.
     """
     settings = dict(locals())
     if not isinstance(model, Model):
         model = load_model(model, accelerator)
     dataset = open_data(data, **(data_settings or {}))
-    samples = dataset.samples(split)
-    training_mean = _training_mean(dataset, model)
+    samples, task = dataset.samples(split), model.task
+    # of the data set's own training images, else of those the model was trained on
+    prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
     run = open_run(out, "evaluate", settings)
 
     rows = [_judge(model, sample) for sample in samples]
-    truths = np.array([row["truth"] for row in rows], float)
-    estimates = np.array([row["estimate"] for row in rows], float)
     seconds = [row["seconds"] for row in rows]
     report: dict[str, Any] = {
-        **count_errors(estimates, truths),
-        **_by_group(samples, estimates, truths),
-        **{name: _mean([row[name] for row in rows if row[name] is not None]) for name in ("psnr", "ssim")},
-        "constant_mae": None if training_mean is None else float(np.abs(truths - training_mean).mean()),
+        **task.summarise(rows, prior),
+        **_by_group(model, samples, rows, prior),
+        "main_metric": task.main_metric,
+        "larger_is_better": task.larger_is_better,
         "parameters": model.parameters,
         "flops": _flops(model, samples),
-        "seconds_per_image": _mean(seconds[1:] or seconds),  # the first one warms up
+        "seconds_per_image": float(np.mean(seconds[1:] or seconds)),  # the first one warms up
         "images": len(rows),
-        "people": int(truths.sum()),
         "data": dataset.name,
         "split": split,
-        "map_protocol": MAP_PROTOCOL,
+        "task": describe_task(task),
         "model": model.facts,
     }
     _write_rows(rows, run.folder / "per_image.csv")
-    _draw(model, samples, rows, run.folder / "worst.png")
+    _draw(model, samples, rows, prior, run.folder / "worst.png")
     write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report
 
 
 def table(report: dict[str, Any]) -> str:
     """The figures of a report, as a person reads them."""
-    constant = report["constant_mae"]
+    task = create_task(report["task"]["class_path"], report["task"]["init_args"])
+    groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
+    figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
     lines = [
-        ("data", f"{report['data']}, {report['split']}: {report['images']} images, {report['people']} people"),
-        (
-            "MAE",
-            f"{report['mae']:.2f}" + (f"   (always the training mean: {constant:.2f})" if constant is not None else ""),
-        ),
-        *(
-            (f"  {name}", f"{row['mae']:.2f}   ({row['images']} images)")
-            for name, row in report.get("groups", {}).items()
-        ),
-        *([("mean of them", f"{report['group_mae']:.2f}")] if "groups" in report else []),
-        ("RMSE", f"{report['rmse']:.2f}"),
-        ("PSNR", "-" if report["psnr"] is None else f"{report['psnr']:.2f} dB"),
-        ("SSIM", "-" if report["ssim"] is None else f"{report['ssim']:.3f}"),
-        ("", report["map_protocol"]),
+        ("data", f"{report['data']}, {report['split']}: {report['images']} images"),
+        *task.lines(figures),
+        *((f"  {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)") for name, row in groups.items()),
+        *([("mean of them", f"{report[of_groups]:.2f}")] if groups else []),
         ("parameters", f"{report['parameters']:,}"),
         ("FLOPs", f"{report['flops'] / 1e9:.1f} G an image"),
         ("seconds", f"{report['seconds_per_image']:.3f} an image"),
@@ -108,42 +102,24 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(f"{name:<12}{value}" for name, value in lines)
 
 
-def _judge(model: Model, sample: Sample) -> dict[str, Any]:
+def _judge(model: Model, sample: Sample) -> Figures:
     image = sample.read()
     start = time.perf_counter()
-    density = model.density(image)
+    estimate = model.map(image)
     seconds = time.perf_counter() - start
-    truth = sample.inside(model.task.truth(sample.points, image.shape[:2]))
-    whole_size = sample.inside(spread(density, image.shape[:2]))
-    quality = map_quality(whole_size, truth)
-    return {
-        "name": sample.name,
-        "truth": sample.count,
-        "estimate": float((density if sample.roi is None else whole_size).sum(dtype=np.float64)),
-        **(quality or {"psnr": None, "ssim": None}),
-        "seconds": seconds,
-    }
+    known = estimate, sample, image.shape[:2]
+    return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}
 
 
-def _by_group(samples: list[Sample], estimates: np.ndarray, truths: np.ndarray) -> dict[str, Any]:
-    """The figures of each group, such as a scene, and the mean of their MAEs; nothing where samples have no group."""
-    groups: dict[str, list[int]] = {}
-    for index, sample in enumerate(samples):
+def _by_group(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of each group, such as a scene, and the mean of the main ones; nothing where there are none."""
+    groups: dict[str, list[Figures]] = {}
+    for sample, row in zip(samples, rows, strict=True):
         if sample.group is not None:
-            groups.setdefault(sample.group, []).append(index)
-    rows = {
-        name: {**count_errors(estimates[chosen], truths[chosen]), "images": len(chosen)}
-        for name, chosen in groups.items()
-    }
-    return {"groups": rows, "group_mae": float(np.mean([row["mae"] for row in rows.values()]))} if rows else {}
-
-
-def _training_mean(dataset: Dataset, model: Model) -> float | None:
-    """The mean count of the data set's own training images, else of those the model was trained on."""
-    if "train" in dataset.splits:
-        return float(np.mean([sample.count for sample in dataset.samples("train")]))
-    mean: float | None = model.facts.get("training_mean")
-    return mean
+            groups.setdefault(sample.group, []).append(row)
+    figures = {name: {**model.task.summarise(chosen, prior), "images": len(chosen)} for name, chosen in groups.items()}
+    metric = model.task.main_metric
+    return {"groups": figures, f"group_{metric}": mean([row[metric] for row in figures.values()])} if figures else {}
 
 
 def _flops(model: Model, samples: list[Sample]) -> float:
@@ -155,33 +131,28 @@ def _flops(model: Model, samples: list[Sample]) -> float:
     return flops
 
 
-def _mean(values: list[float]) -> float | None:
-    values = [value for value in values if np.isfinite(value)]
-    return float(np.mean(values)) if values else None
-
-
-def _write_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    columns = ("name", "truth", "estimate", "error", "psnr", "ssim", "seconds")
+def _write_rows(rows: list[Figures], path: Path) -> None:
     with whole(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
         for row in rows:
-            values = {**row, "error": row["estimate"] - row["truth"]}
             writer.writerow(
-                [f"{values[name]:.4f}" if isinstance(values[name], float) else values[name] for name in columns]
+                {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()}
             )
 
 
-def _draw(model: Model, samples: list[Sample], rows: list[dict[str, Any]], path: Path) -> None:
-    order = sorted(range(len(rows)), key=lambda index: -abs(rows[index]["estimate"] - rows[index]["truth"]))
+def _draw(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], path: Path) -> None:
+    task = model.task
+    alone = [task.summarise([row], prior)[task.main_metric] for row in rows]
+    order = sorted((i for i, figure in enumerate(alone) if figure is not None), key=lambda i: float(alone[i]))
+    order = order if task.larger_is_better else order[::-1]
     worst = order[:WORST]
     middle = [index for index in order[len(order) // 2 :][:MEDIAN] if index not in worst]
     chosen = [(f"worst {n}", i) for n, i in enumerate(worst, 1)] + [(f"median {n}", i) for n, i in enumerate(middle, 1)]
     estimates = []
     for label, index in chosen:
         sample, image = samples[index], samples[index].read()
-        shape = image.shape[:2]
-        truth = sample.inside(model.task.truth(sample.points, shape))
-        estimate = sample.inside(spread(model.density(image), shape))
-        estimates.append(Estimate(sample.name, image, truth, estimate, sample.count, rows[index]["estimate"], label))
-    draw_estimates(estimates, path)
+        panels = task.panels(model.map(image), sample, image.shape[:2])
+        estimates.append(Estimate(sample.name, image, panels, label))
+    if estimates:
+        draw_estimates(estimates, path, task.unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nni_count.data.batches import CropLoader
+from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
-from nni_count.model import whole_map
+from nni_count.model import estimate_map
 from nni_count.networks import Network
-from nni_count.task import Counting
+from nni_count.task import Figures, Task
 
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
 
@@ -43,9 +45,9 @@ class Retraining(pl.LightningModule):
     """The network, the moving average of its weights, and how they are trained and judged.
 
     Args:
-        network: maps ``(B, 3, S, S)`` to ``(B, 1, S / stride, S / stride)``.
-        loss: of estimate and target.
-        task: reads counts from maps.
+        network: maps ``(B, 3, S, S)`` to ``(B, K, S / stride, S / stride)``.
+        distance: of estimate and target, which the task's loss is made of.
+        task: what is regressed.
         learning_rate: of Adam at the start.
         schedule: ``cosine`` over the budget, or the ``paper``'s.
         budget: of the run.
@@ -53,13 +55,14 @@ class Retraining(pl.LightningModule):
         average_decay: of the moving average of the weights.
         gradient_clip: largest norm of the gradient; None for no limit.
         loader: of the training crops; its place is kept in checkpoints.
+        validation: the samples whose images the validation gets, with their places here.
     """
 
     def __init__(
         self,
         network: Network,
-        loss: nn.Module,
-        task: Counting,
+        distance: nn.Module,
+        task: Task,
         *,
         learning_rate: float,
         schedule: str,
@@ -68,6 +71,7 @@ class Retraining(pl.LightningModule):
         average_decay: float,
         gradient_clip: float | None,
         loader: CropLoader,
+        validation: Sequence[Sample] = (),
     ):
         super().__init__()
         self.network = network
@@ -75,15 +79,16 @@ class Retraining(pl.LightningModule):
         self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
         self.average_decay = average_decay
         self.gradient_clip = gradient_clip
-        self.loss = loss
+        self.distance = distance
         self.task = task
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.budget = budget
         self.timer = timer
         self.loader = loader
-        self.best: dict[str, Any] = {}  # mae, weights ("raw" or "average"), step, state
-        self._errors: dict[str, list[float]] = {}
+        self.validation = validation
+        self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
+        self._rows: dict[str, list[Figures]] = {}
 
     def rate(self) -> float:
         """The share of the first learning rate that the schedule asks for now."""
@@ -100,7 +105,7 @@ class Retraining(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, targets = batch
         estimates = self.network.maps(images.contiguous(memory_format=torch.channels_last))
-        loss = torch.stack([self.loss(estimate.float(), targets) for estimate in estimates]).sum()
+        loss = torch.stack([self.task.loss(one.float(), targets, self.distance) for one in estimates]).sum()
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
@@ -123,21 +128,25 @@ class Retraining(pl.LightningModule):
         return {"raw": self.network, "average": cast(Network, self.average.module)}
 
     def on_validation_epoch_start(self) -> None:
-        self._errors = {"raw": [], "average": []}
+        self._rows = {"raw": [], "average": []}
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
-        image, people = batch
+        image, index = batch
+        shape = (image.shape[-2], image.shape[-1])
         for name, network in self._networks().items():
-            count = self.task.count(whole_map(network, image).float(), network.map_stride)
-            self._errors[name].append(abs(count.item() - people))
+            estimate = estimate_map(network, self.task, image)
+            self._rows[name].append(self.task.measure(estimate, self.validation[index], shape))
 
     def on_validation_epoch_end(self) -> None:
+        metric = self.task.main_metric
         for name, network in self._networks().items():
-            mae = sum(self._errors[name]) / len(self._errors[name])
-            self.log(f"validation_mae_{name}", mae, prog_bar=True)
-            if not self.trainer.sanity_checking and mae < self.best.get("mae", math.inf):
+            figure = self.task.summarise(self._rows[name], {})[metric]
+            figure = math.nan if figure is None else figure
+            self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
+            worst = -math.inf if self.task.larger_is_better else math.inf
+            if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
                 state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
-                self.best = {"mae": mae, "weights": name, "step": self.global_step, "state": state}
+                self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best"] = self.best

@@ -1,4 +1,4 @@
-"""A trained model: one safetensors file that holds the weights and all that is needed to count with them."""
+"""A trained model: one safetensors file that holds the weights and all that is needed to apply them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from torch import Tensor
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
-from nni_count.errors import ModelError, NNICountError
+from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.files import whole
 from nni_count.networks import Network, create
-from nni_count.task import Counting
+from nni_count.plugins import path_of
+from nni_count.task import USUAL, Task, create_task
 
 FORMAT = "nni-count-model/1"
+#: what model files called a task before tasks were found by their path
+EARLIER = {"counting": USUAL}
 
 
 def whole_map(network: Network, image: Tensor) -> Tensor:
@@ -43,8 +46,18 @@ def whole_map(network: Network, image: Tensor) -> Tensor:
     return output[..., : -(-height // stride), : -(-width // stride)]
 
 
+@torch.inference_mode()
+def estimate_map(network: Network, task: Task, image: Tensor) -> np.ndarray:
+    """What a network estimates of a whole image ``(3, H, W)``, in the task's unit: ``(K, h, w)`` float32."""
+    output = whole_map(network, image).float()
+    result: np.ndarray = task.estimate(output, network.map_stride)[0].cpu().numpy()
+    return result
+
+
 class Model:
-    """A network with its task: counts in images of any size.
+    """A network with its task, for images of any size.
+
+    What the task reads from a map is a method here: a counting model has ``count(image)`` and ``density(image)``.
 
     Args:
         network: as :func:`nni_count.networks.create` gives it.
@@ -59,7 +72,7 @@ class Model:
         network: Network,
         name: str,
         architecture: Architecture | None,
-        task: Counting,
+        task: Task,
         facts: dict[str, Any] | None = None,
     ):
         self.network = network.eval().to(memory_format=torch.channels_last)
@@ -73,22 +86,23 @@ class Model:
         """The number of trained weights."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    @torch.inference_mode()
-    def density(self, image: np.ndarray | str | Path) -> np.ndarray:
-        """The density map of an image, in people per cell of ``network.map_stride`` pixels: ``(h, w)`` float32.
+    def map(self, image: np.ndarray | str | Path) -> np.ndarray:
+        """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
+        pixels a side.
 
         Args:
             image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)
-        output = whole_map(self.network, normalise(_rgb(image)))
-        result: np.ndarray = self.task.density(output, self.network.map_stride)[0, 0].float().cpu().numpy()
-        return result
+        return estimate_map(self.network, self.task, normalise(_rgb(image)))
 
-    def count(self, image: np.ndarray | str | Path) -> float:
-        """How many there are in an image; arguments as for :meth:`density`."""
-        return float(self.density(image).sum(dtype=np.float64))
+    def __getattr__(self, name: str) -> Any:
+        readings = vars(self)["task"].readings if "task" in vars(self) else {}
+        if name not in readings:
+            known = f"; {type(self.task).__name__} reads {', '.join(readings)}" if readings else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{known}")
+        return lambda image: readings[name](self.map(image))
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
@@ -105,7 +119,7 @@ def save_model(model: Model, path: str | Path) -> None:
         "format": FORMAT,
         "network": json.dumps({"name": model.name, "settings": model.network.settings}),
         "architecture": json.dumps(model.architecture.to_dict() if model.architecture else None),
-        "task": json.dumps({"name": "counting", "settings": model.task.settings}),
+        "task": json.dumps({"name": path_of(type(model.task)), "settings": model.task.settings}),
         "preprocessing": json.dumps({"colours": "RGB", "mean": MEAN, "std": STD}),
         "facts": json.dumps(model.facts),
     }
@@ -118,7 +132,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     """Load a model that :func:`save_model` wrote; needs no NNI.
 
     Raises:
-        ModelError: the file is missing, truncated, foreign or of another version.
+        ModelError: the file is missing, truncated, foreign or of another version, or was made for a task that is not
+            installed.
     """
     remedy = "give a model.safetensors that nni-count retrain wrote"
     try:
@@ -135,12 +150,16 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         architecture = None if cells is None else Architecture.from_dict(_with_numbers(cells))
         network = create(described["name"], architecture, **described["settings"])
         network.load_state_dict(weights)
-        task = Counting(**json.loads(header["task"])["settings"])
+        wanted = json.loads(header["task"])
         facts = json.loads(header["facts"])
     except (KeyError, TypeError, ValueError, RuntimeError, NNICountError) as error:
         raise ModelError(
             f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}"
         ) from error
+    try:
+        task = create_task(EARLIER.get(wanted["name"], wanted["name"]), wanted["settings"])
+    except SettingError as error:
+        raise ModelError(f"{path}: {error}") from error
     return Model(network.to(device), described["name"], architecture, task, facts)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import TrainingError
+from nni_count.task import Task
 
 with warnings.catch_warnings():
     # NNI goes through the classes of torch.nn and warns of two that are no modules
@@ -70,14 +71,16 @@ class Recipe(LightningModule):
     """How a space is trained: what NNI calls the evaluator's module. The strategy decides what learns from which batch.
 
     Args:
+        task: what is regressed.
         learning_rate: of the weights at the start.
         final_learning_rate: of the weights at the end of the cosine.
         weight_decay: of the weights.
         epochs: of the whole run.
     """
 
-    def __init__(self, learning_rate: float, final_learning_rate: float, weight_decay: float, epochs: int):
+    def __init__(self, task: Task, learning_rate: float, final_learning_rate: float, weight_decay: float, epochs: int):
         super().__init__()
+        self.task = task
         self.learning_rate = learning_rate
         self.final_learning_rate = final_learning_rate
         self.weight_decay = weight_decay
@@ -107,7 +110,7 @@ class Recipe(LightningModule):
     def _loss(self, batch: list[Tensor], half: str) -> Tensor:
         images, targets = batch
         model = cast(Space, self.model)
-        loss = model.loss(model(images), targets)
+        loss = self.task.loss(model(images), targets, model.loss)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "

@@ -1,4 +1,4 @@
-"""Prediction: counts and overlays for anybody's images."""
+"""Prediction: what a model reads from anybody's images, as a table and drawn over them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 
 from nni_count.data.sample import read_image
-from nni_count.drawing import overlay
 from nni_count.errors import DataError
 from nni_count.files import whole, write_text
 from nni_count.model import Model, load_model
@@ -27,26 +26,29 @@ def predict(
     out: str | Path,
     accelerator: str = "cpu",
 ) -> list[dict[str, Any]]:
-    """Count in images and draw what was counted.
+    """Estimate images, and draw what was estimated: count in them, where the model counts.
 
-    An image that cannot be read does not keep the others from being counted; it is named at the end.
+    An image that cannot be read does not keep the others from being estimated; it is named at the end.
 
     Args:
         images: image files and folders of images.
         model: a ``model.safetensors``, or a model.
-        out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image.
+        out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image. Another task than counting
+            has its own noun in place of ``count``.
         accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
 
     Returns:
-        For every image its ``image`` (path), ``count`` and ``overlay`` (file name).
+        For every image its ``image`` (path), the numbers that the task reads, here ``count``, and ``overlay`` (file
+        name).
 
     Raises:
-        DataError: there is no image, or some could not be read; the others are counted and written before.
+        DataError: there is no image, or some could not be read; the others are estimated and written before.
     """
     settings = dict(locals())
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     if not isinstance(model, Model):
         model = load_model(model, accelerator)
+    task = model.task
     run = open_run(out, "predict", settings)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
@@ -57,21 +59,21 @@ def predict(
         except DataError as error:
             faults.append(str(error))
             continue
-        density = model.density(image)
-        count = float(density.sum())
-        picture = overlay(image, density, count)
-        name = _free_name(path.stem, taken)
+        estimate = model.map(image)
+        picture = task.draw(image, estimate)
+        name = _free_name(path.stem, task.noun, taken)
         with whole(run.folder / name) as temporary:
             cv2.imwrite(str(temporary), picture[:, :, ::-1])
-        rows.append({"image": str(path), "count": round(count, 2), "overlay": name})
-    with whole(run.folder / "counts.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["image", "count", "overlay"])
+        numbers = {name: round(value, 2) for name, value in task.numbers(estimate).items()}
+        rows.append({"image": str(path), **numbers, "overlay": name})
+    with whole(run.folder / f"{task.noun}s.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ["image", "overlay"])
         writer.writeheader()
         writer.writerows(rows)
-    write_text(run.folder / "counts.json", json.dumps(rows, indent=2) + "\n")
+    write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
         raise DataError(
-            f"{len(faults)} of {len(paths)} images were not counted, the others are in {out}: " + "; ".join(faults)
+            f"{len(faults)} of {len(paths)} images were not estimated, the others are in {out}: " + "; ".join(faults)
         )
     return rows
 
@@ -91,10 +93,10 @@ def _find(images: Sequence[str | Path]) -> list[Path]:
     return found
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
+def _free_name(stem: str, noun: str, taken: set[str]) -> str:
     """A name for the overlay that no other image of this call has."""
-    name, number = f"{stem}_count.jpg", 2
+    name, number = f"{stem}_{noun}.jpg", 2
     while name in taken:
-        name, number = f"{stem}_{number}_count.jpg", number + 1
+        name, number = f"{stem}_{number}_{noun}.jpg", number + 1
     taken.add(name)
     return name

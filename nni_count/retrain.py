@@ -14,16 +14,16 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 from nni_count.architecture import Architecture, read_architecture
 from nni_count.data import open_data, split_off
 from nni_count.data.crops import USUAL, Augmentation
-from nni_count.data.datamodule import CountingData
+from nni_count.data.datamodule import TrainingData
 from nni_count.data.dataset import Dataset
-from nni_count.errors import SettingError
+from nni_count.errors import SettingError, TrainingError
 from nni_count.learner import Budget, Retraining
 from nni_count.logs import run_loggers
 from nni_count.losses import create_loss
 from nni_count.model import Model, save_model
 from nni_count.networks import create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
-from nni_count.task import Counting
+from nni_count.task import Task, check_task, describe_task, usual_task
 
 PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
@@ -50,7 +50,7 @@ def retrain(
     network: str = "amsnet",
     network_settings: dict[str, Any] | None = None,
     data_settings: dict[str, Any] | None = None,
-    task: Counting | None = None,
+    task: Task | None = None,
     loss: dict[str, Any] | str | None = None,
     max_epochs: int | None = None,
     max_steps: int | None = None,
@@ -114,13 +114,19 @@ def retrain(
         raise SettingError(f"precision: {precision!r} is not supported; choose {' or '.join(PRECISIONS)}")
     dataset = open_data(data, **(data_settings or {}))
     cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
-    task = task or Counting()
+    task = task or usual_task()
     pl.seed_everything(seed, verbose=False)
-    net = create(network, cells, **(network_settings or {}))
+    net = create(network, cells, **{"out_channels": task.out_channels, **(network_settings or {})})
+    if net.settings["out_channels"] != task.out_channels:
+        raise SettingError(
+            f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
+        )
     initialise(net)
     criterion = create_loss(loss, cells.pooling if cells else None)
     training, validation = split_off(dataset.samples("train"), validation_fraction, seed)
-    batches = CountingData(
+    check_task(task, training[0])
+    settings["task"] = describe_task(task)
+    batches = TrainingData(
         training,
         validation,
         task,
@@ -151,12 +157,15 @@ def retrain(
         average_decay=average_decay,
         gradient_clip=gradient_clip,
         loader=batches.crops,
+        validation=validation,
     )
     trainer_settings = {"precision": precision, "accelerator": accelerator}
     _fit(module, batches, run, trainer_settings, resume=resume)
+    if not module.best:
+        raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
     net.load_state_dict(module.best["state"])
     facts = {
-        "validation_mae": module.best["mae"],
+        f"validation_{task.main_metric}": module.best["metric"],
         "weights": module.best["weights"],
         "step": module.best["step"],
         "loss": criterion.settings,
@@ -165,7 +174,7 @@ def retrain(
         "data": dataset.name,
         "training_images": len(training),
         "validation_images": len(validation),
-        "training_mean": sum(sample.count for sample in training) / len(training),
+        **task.prior(training),
         "seed": seed,
     }
     model = Model(net.cpu(), network, cells, task, facts)
@@ -175,7 +184,7 @@ def retrain(
 
 def _fit(
     module: Retraining,
-    batches: CountingData,
+    batches: TrainingData,
     run: Run,
     settings: dict[str, Any],
     *,

@@ -23,8 +23,9 @@ from nni_count.data.dataset import Dataset
 from nni_count.errors import Interrupted, SettingError, TrainingError
 from nni_count.logs import run_loggers
 from nni_count.oneshot import SPACE_MEMBERS, Recipe, Space, export_sample, mend, read_probabilities
+from nni_count.plugins import path_of
 from nni_count.run import Run, Stop, graceful_stop, open_run
-from nni_count.task import Counting
+from nni_count.task import Task, check_task, describe_task, usual_task
 
 # after nni_count.oneshot, which imports NNI without its harmless warnings
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip
@@ -47,7 +48,7 @@ def search(
     final_learning_rate: float = 4e-4,
     weight_decay: float = 1e-4,
     data_settings: dict[str, Any] | None = None,
-    task: Counting | None = None,
+    task: Task | None = None,
     resume: bool = False,
     augmentation: Augmentation = USUAL,
     cache_gb: float = 2.0,
@@ -91,11 +92,14 @@ def search(
         Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
     settings = dict(locals())
-    task = task or Counting()
+    task = task or usual_task()
     _check(space, strategy, task, crop_size)
     dataset = open_data(data, **(data_settings or {}))
+    pl.seed_everything(seed, verbose=False)
+    follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
+    space = type(space)(*space.trace_args, **{**space.trace_kwargs, **follows})
     settings.update(
-        task=task.settings,
+        task=describe_task(task),
         augmentation=asdict(augmentation),
         space=_described(space, cast(Space, space).settings),
         strategy=_described(strategy, _arguments(strategy)),
@@ -106,9 +110,8 @@ def search(
         "data": dataset.name,
         "versions": {name: _version(name) for name in ("nni", "torch", "nni-count")},
     }
-    pl.seed_everything(seed, verbose=False)
-    space = type(space)(*space.trace_args, **space.trace_kwargs)
     parts = halves(dataset.samples("train"), seed)
+    check_task(task, parts[0][0])
     batches = limit_train_batches or max(1, min(map(len, parts)) // batch_size)
     loaders = [
         crop_loader(
@@ -125,7 +128,7 @@ def search(
         )
         for number, part in enumerate(parts)
     ]
-    recipe = Recipe(learning_rate, final_learning_rate, weight_decay, max_epochs)
+    recipe = Recipe(task, learning_rate, final_learning_rate, weight_decay, max_epochs)
     space = strategy.mutate_model(space)  # a space that the strategy cannot handle is said before a folder is made
     run = open_run(out, "search", settings, resume=resume)
     with graceful_stop() as stop:
@@ -262,7 +265,7 @@ def _rounded(probabilities: dict[str, dict[Any, float]]) -> dict[str, dict[Any, 
     return {label: {name: round(p, 4) for name, p in choices.items()} for label, choices in probabilities.items()}
 
 
-def _check(space: ModelSpace, strategy: OneShotStrategy, task: Counting, crop_size: int) -> None:
+def _check(space: ModelSpace, strategy: OneShotStrategy, task: Task, crop_size: int) -> None:
     name = type(space).__name__
     missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
     if not isinstance(space, ModelSpace) or missing:
@@ -272,16 +275,16 @@ def _check(space: ModelSpace, strategy: OneShotStrategy, task: Counting, crop_si
             f"strategy: {type(strategy).__name__} is no one-shot strategy, which trains all choices at once; "
             "choose one that is, such as DARTS"
         )
-    multiple, channels = cast(Space, space).multiple, cast(Space, space).settings.get("out_channels", task.out_channels)
+    multiple, channels = cast(Space, space).multiple, space.trace_kwargs.get("out_channels")
     if crop_size % multiple:
         raise SettingError(f"crop_size: {crop_size}; {name} needs a multiple of {multiple}")
-    if channels != task.out_channels:
+    if channels not in (None, task.out_channels):
         raise SettingError(f"space.out_channels: {channels}; the task regresses {task.out_channels} map(s)")
 
 
 def _described(thing: object, arguments: dict[str, Any]) -> dict[str, Any]:
     """A class and its arguments, as the command line writes them."""
-    return {"class_path": f"{type(thing).__module__}.{type(thing).__qualname__}", "init_args": arguments}
+    return {"class_path": path_of(type(thing)), "init_args": arguments}
 
 
 def _arguments(thing: object) -> dict[str, Any]:

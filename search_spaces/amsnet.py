@@ -44,7 +44,7 @@ class AMSNetSpace(ModelSpace):
         taps: three cells, counted from 1, that feed the decoder; None for the last and two evenly spaced before it.
         edges_per_node: how many incoming edges a node keeps.
         in_channels: channels of the image.
-        out_channels: maps that are regressed.
+        out_channels: maps that are regressed; None for as many as the task of the search has, else 1.
         map_stride: pixels a side of a cell of the map: 1, 2 or 4.
         pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
             does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
@@ -61,7 +61,7 @@ class AMSNetSpace(ModelSpace):
         taps: list[int] | None = None,
         edges_per_node: int = 2,
         in_channels: int = 3,
-        out_channels: int = 1,
+        out_channels: int | None = None,
         map_stride: int = 1,
         pyramid: str = "published",
     ):
@@ -75,7 +75,7 @@ class AMSNetSpace(ModelSpace):
             width=width,
             taps=taps,
             in_channels=in_channels,
-            out_channels=out_channels,
+            out_channels=1 if out_channels is None else out_channels,
             map_stride=map_stride,
         )
         self.pyramid = SearchedPyramid(pyramid)

@@ -78,7 +78,7 @@ def test_a_runs_configuration_reproduces_it(shanghaitech, tmp_path):
     strip = lambda data: data[8 + int.from_bytes(data[:8], "little") :]  # noqa: E731 - the header holds the seconds
     assert strip(one) == strip(two)
     configuration = yaml.safe_load((tmp_path / "two" / "config.yaml").read_text())
-    assert configuration["task"]["sigma"] == 3
+    assert configuration["task"]["init_args"]["sigma"] == 3
     assert configuration["network_settings"] == {"width": 32}
     assert configuration["data_settings"] == {"outside": "drop"}
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nni_count import drawing
 from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
-from nni_count.drawing import Estimate, draw_cells, draw_estimates, overlay
+from nni_count.drawing import Estimate, blend, draw_cells, draw_estimates, overlay
 from nni_count.ops import OPERATIONS, POOLINGS
 
 
@@ -179,14 +179,15 @@ def test_the_caption_grows_with_the_image():
 
 def estimate(name, height=60, width=80, **settings):
     density = np.full((height, width), 0.01)
-    return Estimate(name, photo(height, width), density, density * 2, 48.0, 96.0, **settings)
+    panels = [("truth 48", density), ("estimate 96.0 (+48.0)", density * 2)]
+    return Estimate(name, photo(height, width), panels, **settings)
 
 
 def test_estimates_show_image_truth_and_estimate(tmp_path):
     rows = [
         estimate("first", label="worst 1"),
         estimate("$costs$ " * 20, 90, 40),  # no formula, and too long a title
-        Estimate("empty", photo(50, 50), np.zeros((25, 25)), np.full((25, 25), np.nan), 0, float("nan"), "median"),
+        Estimate("empty", photo(50, 50), [("truth", np.zeros((25, 25))), ("nan", np.full((25, 25), np.nan))], "median"),
     ]
     draw_estimates(rows, tmp_path / "worst.png")
     height, width = picture(tmp_path / "worst.png").shape[:2]
@@ -198,15 +199,34 @@ def test_estimates_show_image_truth_and_estimate(tmp_path):
 def test_truth_and_estimate_share_their_colours(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **settings: figures.append(self))
-    nobody_found = Estimate("b", photo(), np.ones((3, 4)), np.zeros((3, 4)), 12, 0)
-    draw_estimates([estimate("a"), nobody_found], tmp_path / "worst.png")
+    nobody_found = Estimate("b", photo(), [("truth 12", np.ones((3, 4))), ("estimate 0", np.zeros((3, 4)))])
+    draw_estimates([estimate("a"), nobody_found], tmp_path / "worst.png", "people per pixel")
     panels = [axes for axes in figures[0].axes if axes.images]
     assert len(panels) == 6
+    assert [axes.get_ylabel() for axes in figures[0].axes if not axes.images] == ["people per pixel"] * 2
     for row, top in ((panels[:3], 0.02), (panels[3:], 1.0)):
         assert [axes.images[0].get_clim() for axes in row[1:]] == [(0, top)] * 2
         assert "truth" in row[1].get_title()
         assert "estimate" in row[2].get_title()
     assert "+48" in panels[2].get_title()
+
+
+def test_rows_may_have_as_many_maps_as_they_like(tmp_path):
+    three = Estimate("b", photo(), [(str(number), np.ones((3, 4))) for number in range(3)])
+    draw_estimates([estimate("a"), three], tmp_path / "worst.png")
+    assert picture(tmp_path / "worst.png").shape[1] > 1400
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((24, 32)), np.full((24, 32), np.nan), np.linspace(0, 1, 768).reshape(24, 32)]
+)
+def test_any_map_can_be_blended_into_its_photo(values):
+    image = photo()
+    before = image.copy()
+    result = blend(image, values, "a caption")
+    assert (result.shape, result.dtype) == (image.shape, np.uint8)
+    np.testing.assert_array_equal(image, before)
+    assert (blend(image, values) != result).any()
 
 
 def test_no_estimates_is_an_error(tmp_path):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from conftest import random_architecture
 
+from nni_count.counting import Counting
 from nni_count.data import open_data
 from nni_count.errors import RunError, SettingError
 from nni_count.evaluate import evaluate, table
 from nni_count.model import Model
 from nni_count.networks import create
-from nni_count.task import Counting
 
 
 @pytest.fixture

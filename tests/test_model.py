@@ -6,10 +6,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from nni_count.counting import Counting
 from nni_count.errors import ModelError, NNICountError
 from nni_count.model import Model, load_model, save_model, whole_map
 from nni_count.networks import create, initialise
-from nni_count.task import Counting
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_the_header_tells_what_the_weights_need(model, tmp_path):
         header = file.metadata()
     assert json.loads(header["network"])["settings"]["map_stride"] == 2
     assert json.loads(header["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
+    assert json.loads(header["task"])["name"] == "nni_count.counting.Counting"
     assert json.loads(header["task"])["settings"]["density_scale"] == 100
 
 
@@ -93,6 +94,16 @@ def test_a_damaged_or_foreign_file_is_refused(model, tmp_path):
     save_file({"weight": torch.zeros(3)}, path)
     with pytest.raises(ModelError, match="format is None"):
         load_model(path)
+
+
+def test_a_file_from_before_there_were_tasks_is_read(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(model, path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(weights, path, {**header, "task": json.dumps({"name": "counting", "settings": {"sigma": 3.0}})})
+    assert load_model(path).task == Counting(sigma=3)
 
 
 def test_weights_of_another_network_are_refused(model, tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import random_architecture
 
+from nni_count.counting import Counting
 from nni_count.errors import DataError
 from nni_count.model import Model
 from nni_count.networks import create
 from nni_count.predict import predict
-from nni_count.task import Counting
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
 
 def test_one_bad_image_does_not_lose_the_others(model, photos, tmp_path):
     (photos / "b.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"1 of 2 images were not counted.*b.png: not a readable image"):
+    with pytest.raises(DataError, match=r"1 of 2 images were not estimated.*b.png: not a readable image"):
         predict(photos, model=model, out=tmp_path / "out")
     assert [row["image"] for row in json.loads((tmp_path / "out" / "counts.json").read_text())] == [
         str(photos / "a.jpg")

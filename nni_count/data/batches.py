@@ -17,11 +17,11 @@ from nni_count.data.crops import USUAL, Augmentation, CropStream
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
-from nni_count.task import Counting
+from nni_count.task import Task
 
 
 class WholeImages(Dataset):  # type: ignore[type-arg]
-    """Whole images with their counts: ``((3, H, W) float32, people)``."""
+    """Whole images and their places among the samples: ``((3, H, W) float32, index)``."""
 
     def __init__(self, samples: Sequence[Sample], cache_bytes: int = 1 << 30):
         self.samples = samples
@@ -31,7 +31,7 @@ class WholeImages(Dataset):  # type: ignore[type-arg]
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return normalise(self.images[index]), self.samples[index].count
+        return normalise(self.images[index]), index
 
 
 class _Positions(Sampler[int]):
@@ -46,7 +46,7 @@ class _Positions(Sampler[int]):
 
 
 class CropLoader(DataLoader):  # type: ignore[type-arg]
-    """Batches ``(images (B, 3, S, S), targets (B, 1, S / stride, S / stride))`` from a :class:`CropStream`.
+    """Batches ``(images (B, 3, S, S), targets (B, K, S / stride, S / stride))`` from a :class:`CropStream`.
 
     An epoch is a pass over the images, or ``limit_batches``. The loader knows how far it is (:attr:`epoch`,
     :attr:`given`), and a checkpoint keeps that, so that a resumed run sees the batches that it would have seen.
@@ -108,7 +108,7 @@ def _start_worker(_: int) -> None:
 
 def crop_loader(
     samples: Sequence[Sample],
-    task: Counting,
+    task: Task,
     *,
     crop_size: int,
     batch_size: int,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from nni_count.data.cache import ImageCache
 from nni_count.data.sample import MEAN_COLOUR, Sample
 from nni_count.errors import SettingError
-from nni_count.task import Counting
+from nni_count.task import Task, checked_target
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,14 @@ class Augmentation:
         rotation: half of the crops are turned by up to so many degrees to either side.
         scale: smallest and largest enlargement; its logarithm is spread evenly between.
         people_share: the share of crops that are placed so that a head, drawn from those in the image, lies inside.
+        quarter_turns: whether every crop is also turned by 0, 90, 180 or 270 degrees, for images without an upside,
+            such as those of a microscope.
     """
 
     rotation: float = 10.0
     scale: tuple[float, float] = (1.0, 1.0)
     people_share: float = 0.0
+    quarter_turns: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.rotation <= 180:
@@ -49,12 +52,12 @@ USUAL = Augmentation()
 class CropStream(Dataset):  # type: ignore[type-arg]
     """An endless stream of augmented crops; item ``p`` depends on the seed and ``p`` alone.
 
-    Every pass takes each image once, in a new order. Points go through with the pixels, so the target sums to the
-    people whose head lies in the crop. An image smaller than the crop is filled up with the mean colour. Items are
+    Every pass takes each image once, in a new order. Points and maps go through with the pixels: the task is given the
+    crop as a sample. An image smaller than the crop is filled up with the mean colour. Items are
     ``((S, S, 3) uint8, the task's target)``.
 
     Args:
-        samples: images with points.
+        samples: images with points or maps.
         task: makes the target.
         crop_size: side of the crop in pixels.
         stride: of the target map in pixels.
@@ -66,7 +69,7 @@ class CropStream(Dataset):  # type: ignore[type-arg]
     def __init__(
         self,
         samples: Sequence[Sample],
-        task: Counting,
+        task: Task,
         *,
         crop_size: int,
         stride: int,
@@ -91,14 +94,15 @@ class CropStream(Dataset):  # type: ignore[type-arg]
             self._turn, self._order = turn, default_rng((self.seed, 1, turn)).permutation(len(self.samples))
         index = int(self._order[place])
         rng = default_rng((self.seed, 2, position))
-        crop, points = self._crop(self.images[index], self.samples[index].points, rng)
+        crop = self._crop(self.images[index], self.samples[index], rng)
         if rng.random() < 0.5:
-            crop = cv2.flip(crop, 1)
-            points = np.stack([self.crop_size - points[:, 0], points[:, 1]], 1)
-        return crop, self.task.target(points, (self.crop_size, self.crop_size), self.stride)
+            crop = _flipped(crop)
+        if self.augmentation.quarter_turns:
+            crop = _turned(crop, int(rng.integers(4)))
+        return crop.read(), checked_target(self.task, crop, (self.crop_size, self.crop_size), self.stride)
 
-    def _crop(self, image: np.ndarray, points: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-        size, settings = self.crop_size, self.augmentation
+    def _crop(self, image: np.ndarray, sample: Sample, rng: Generator) -> Sample:
+        size, settings, points = self.crop_size, self.augmentation, sample.points
         # what is not asked for is not drawn, so that a setting changes only what it is about
         low, high = settings.scale
         span = size if low == high == 1 else round(size / np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -113,7 +117,38 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         window = Window(left, top, span, size, angle)
         if head is not None and not _inside(window.move(head), size):
             window = Window(left, top, span, size, 0.0)
-        return window.cut(image), window.move(points)
+        return window.crop(sample, image)
+
+
+def _flipped(crop: Sample) -> Sample:
+    """From left to right."""
+    image = crop.read()
+    points = np.stack([len(image) - crop.points[:, 0], crop.points[:, 1]], 1)
+    return _seen(crop, image.shape[:2], points, cv2.flip(image, 1), lambda values: values[:, ::-1])
+
+
+def _turned(crop: Sample, turns: int) -> Sample:
+    """To the left by so many quarters."""
+    image, points = crop.read(), crop.points
+    for _ in range(turns):
+        points = np.stack([points[:, 1], len(image) - points[:, 0]], 1)
+    return _seen(crop, image.shape[:2], points, np.rot90(image, turns), lambda values: np.rot90(values, turns))
+
+
+def _seen(
+    sample: Sample,
+    shape: tuple[int, int],
+    points: np.ndarray,
+    image: np.ndarray,
+    see: Callable[[np.ndarray], np.ndarray],
+    zoom: float = 1.0,
+) -> Sample:
+    """A sample of ``shape`` with other points, another image, and each of its maps as ``see`` gives it."""
+    read_map = None
+    if sample.read_map is not None:
+        maps = np.stack([see(values) for values in sample.map(shape)])
+        read_map = lambda: maps  # noqa: E731
+    return replace(sample, points=points, read=lambda: image, read_map=read_map, zoom=sample.zoom * zoom)
 
 
 def _inside(point: np.ndarray, size: int) -> bool:
@@ -143,8 +178,19 @@ class Window:
         moved: np.ndarray = (points - self.centre) @ self.turn * (self.size / self.span) + self.size / 2
         return moved
 
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """The crop, ``(size, size, 3)``; what lies beyond the image has the mean colour."""
+    def crop(self, sample: Sample, image: np.ndarray) -> Sample:
+        """What the window shows of a sample: its pixels, its points wherever they now lie, and its map."""
+
+        def see(values: np.ndarray) -> np.ndarray:
+            return self.cut(values, 0, cv2.INTER_NEAREST)  # between two values may lie one that means nothing
+
+        zoom = self.size / self.span
+        return _seen(sample, image.shape[:2], self.move(sample.points), self.cut(image), see, zoom)
+
+    def cut(
+        self, image: np.ndarray, beyond: int | tuple[int, ...] = MEAN_COLOUR, interpolation: int = cv2.INTER_LINEAR
+    ) -> np.ndarray:
+        """The crop, ``(size, size, ...)``, with ``beyond`` where the image has ended."""
         height, width = image.shape[:2]
         right, bottom = self.left + self.span, self.top + self.span
         inside = min(self.left, self.top) >= 0 and right <= width and bottom <= height
@@ -157,8 +203,8 @@ class Window:
             image,
             np.column_stack([linear, shift]),
             (self.size, self.size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=MEAN_COLOUR,
+            borderValue=beyond,
         )
         return crop

@@ -12,10 +12,10 @@ from nni_count.data.batches import CropLoader, WholeImages, crop_loader
 from nni_count.data.cache import cache_bytes
 from nni_count.data.crops import USUAL, Augmentation
 from nni_count.data.sample import Sample
-from nni_count.task import Counting
+from nni_count.task import Task
 
 
-class CountingData(pl.LightningDataModule):
+class TrainingData(pl.LightningDataModule):
     """Training crops and whole validation images, for Lightning's trainer.
 
     Args:
@@ -33,7 +33,7 @@ class CountingData(pl.LightningDataModule):
         self,
         training: Sequence[Sample],
         validation: Sequence[Sample],
-        task: Counting,
+        task: Task,
         *,
         crop_size: int,
         batch_size: int,

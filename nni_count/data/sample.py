@@ -1,4 +1,4 @@
-"""A sample: an image and the points in it. Every reader gives these."""
+"""A sample: an image and what is known of it, points or a map. Every reader gives these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with its points.
+    """An image, or a crop of one, with its points or its map.
 
     The image is read on demand, so a list of samples is light. Points are in pixels: pixel ``i`` covers
     ``[i, i + 1)``, x to the right, y down.
@@ -36,6 +36,10 @@ class Sample:
         path: the image file, where there is one.
         roi: the region of interest, a polygon ``(M, 2)``, x y; ``points`` lie inside it. None: the whole image.
         group: what the image is reported under, such as its scene.
+        labels: ``(N,)`` integers, the kind of each point, where there are several.
+        read_map: gives what is known of every pixel, ``(C, H, W)`` float, for tasks that regress no points; :meth:`map`
+            checks it.
+        zoom: pixels of this crop for one of the image, for what is measured in pixels.
     """
 
     name: str
@@ -44,6 +48,35 @@ class Sample:
     path: Path | None = None
     roi: np.ndarray | None = None
     group: str | None = None
+    labels: np.ndarray | None = None
+    read_map: Callable[[], np.ndarray] | None = None
+    zoom: float = 1.0
+
+    @property
+    def source(self) -> str:
+        """What errors call it: its file, else its name."""
+        return str(self.path or self.name)
+
+    def map(self, shape: tuple[int, int]) -> np.ndarray:
+        """What is known of every pixel, ``(C, H, W)`` float32; in a crop, what lies beyond the image is 0.
+
+        Args:
+            shape: H and W of the image.
+
+        Raises:
+            DataError: there is no map, it has not the image's size, or holds NaN or infinity.
+        """
+        if self.read_map is None:
+            raise DataError(f"{self.source}: has no map; give its sample a read_map")
+        values = np.asarray(self.read_map(), np.float32)
+        if values.ndim != 3 or values.shape[1:] != tuple(shape):
+            raise DataError(
+                f"{self.source}: its map has the shape {values.shape}; expected channels, then the image's "
+                f"{shape[0]} rows and {shape[1]} columns"
+            )
+        if not np.isfinite(values).all():
+            raise DataError(f"{self.source}: NaN or infinity in its map; mend it")
+        return values
 
     @property
     def count(self) -> int:

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nni_count.counting import Counting
 from nni_count.data.batches import WholeImages, crop_loader
 from nni_count.data.crops import Augmentation, CropStream, Window
-from nni_count.data.datamodule import CountingData
+from nni_count.data.datamodule import TrainingData
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import Sample
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
-from nni_count.task import Counting
 
 # fewer cores than workers are enough for a test
 pytestmark = pytest.mark.filterwarnings("ignore:.*will create 2 worker processes")
@@ -130,15 +130,15 @@ def test_a_pass_takes_every_image_once():
 
 def test_an_adaptive_kernel_knows_the_neighbours_outside_the_crop():
     points = np.array([[32.0, 32.0], [72.0, 32.0]])
-    density = Counting(beta=0.3).target(points, (64, 64), 1)[0] / 100
+    density = Counting(beta=0.3).target(marked(points, (64, 64)), (64, 64), 1)[0] / 100
     assert density.sum() == pytest.approx(1, abs=1e-4)
     assert density.max() == pytest.approx(1 / (2 * np.pi * 12**2), rel=0.02)  # 0.3 × 40; one who is alone has 15
     given = []
 
     class Watched(Counting):
-        def target(self, points, shape, stride):
-            given.append(len(points))
-            return super().target(points, shape, stride)
+        def target(self, sample, shape, stride):
+            given.append(len(sample.points))
+            return super().target(sample, shape, stride)
 
     crops = CropStream([marked(points, (100, 100))], Watched(), crop_size=16, stride=1, seed=0)
     assert any(crops[position][1].sum() == 0 for position in range(9))
@@ -237,7 +237,7 @@ def test_workers_share_what_they_have_decoded(tmp_path):
 
 def test_the_data_module_gives_crops_and_whole_images_within_one_bound():
     samples = synthetic_crowds(8, size=(64, 64))
-    data = CountingData(
+    data = TrainingData(
         samples[:6],
         samples[6:],
         Counting(),
@@ -249,7 +249,7 @@ def test_the_data_module_gives_crops_and_whole_images_within_one_bound():
     )
     torch.testing.assert_close(list(data.train_dataloader()), list(loader(samples[:6])))
     whole = list(data.val_dataloader())
-    assert [people for _, people in whole] == [sample.count for sample in samples[6:]]
+    assert [index for _, index in whole] == [0, 1]
     torch.testing.assert_close(whole[0][0], normalise(samples[6].read()))
     assert data.crops.dataset.images.limit + data.images.images.limit == 8 * 64 * 64 * 3
     assert data.images.images.limit == 2 * 64 * 64 * 3
@@ -289,4 +289,4 @@ def test_an_odd_augmentation_is_refused(settings, message):
 def test_an_odd_cache_is_refused(gigabytes):
     samples = synthetic_crowds(2, size=(64, 64))
     with pytest.raises(SettingError, match="cache_gb"):
-        CountingData(samples, samples, Counting(), crop_size=32, batch_size=2, stride=4, seed=3, cache_gb=gigabytes)
+        TrainingData(samples, samples, Counting(), crop_size=32, batch_size=2, stride=4, seed=3, cache_gb=gigabytes)

@@ -10,13 +10,13 @@ from layouts import HEIGHT, WIDTH, Written, image, mat_7_3, write
 from PIL import Image
 from scipy.io import savemat
 
+from nni_count.counting import Counting
 from nni_count.data import open_data
 from nni_count.data.sample import MEAN_COLOUR, region
 from nni_count.errors import DataError, SettingError
 from nni_count.evaluate import evaluate, table
 from nni_count.model import Model
 from nni_count.networks import create
-from nni_count.task import Counting
 
 
 def some(number, seed=0):
@@ -96,7 +96,7 @@ def test_a_scene_can_be_chosen_and_leaves_the_other_part_whole(worldexpo):
 def test_the_evaluation_masks_the_estimate_and_reports_scenes(worldexpo, tmp_path):
     architecture = random_architecture(3)
     model = Model(create("amsnet", architecture), "amsnet", architecture, Counting())
-    model.density = lambda seen: np.full((HEIGHT // 4, WIDTH // 4), 16.0 / (HEIGHT * WIDTH) * 100)  # 100 people
+    model.map = lambda seen: np.full((1, HEIGHT // 4, WIDTH // 4), 16.0 / (HEIGHT * WIDTH) * 100)  # 100 people
     report = evaluate(model=model, data=worldexpo, out=tmp_path / "run")
     scenes = report["groups"]
     assert list(scenes) == ["104207", "200100"]

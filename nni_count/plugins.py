@@ -1,0 +1,56 @@
+"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+from nni_count.errors import SettingError
+
+#: entry-point groups by the option whose names they give
+GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies", "task": "nni_count.tasks"}
+
+
+def load(option: str, name: str) -> Any:
+    """What an option names, by entry point (``DARTS``) or dotted path (``my_package.MyStrategy``).
+
+    Args:
+        option: ``space``, ``strategy`` or ``task``.
+        name: of the class.
+
+    Raises:
+        SettingError: nothing of that name is there, or it cannot be imported.
+    """
+    if "." in name:
+        return _by_path(option, name)
+    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
+    if name not in found:
+        raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
+    entry = found[name]
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        module = sys.modules.get(entry.module.partition(".")[0])
+        where = getattr(module, "__file__", None) or "nothing"
+        raise SettingError(
+            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+            "another package of that name? Remove it, or change into another folder"
+        ) from error
+
+
+def _by_path(option: str, path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingError(
+            f"{option} {path}: cannot be imported ({error}); install the package that has it, or put its folder on "
+            "PYTHONPATH"
+        ) from error
+
+
+def path_of(thing: type) -> str:
+    """The dotted path by which a class is found again."""
+    return f"{thing.__module__}.{thing.__qualname__}"

@@ -37,7 +37,7 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
     assert (tmp_path / "run" / "worst.png").stat().st_size > 10_000
     text = table(report)
     assert f"{report['mae']:.2f}" in text
-    assert "truth-peak" in text
+    assert "csrnet" in text
 
 
 def test_flops_are_two_for_every_multiplication_and_addition(shanghaitech, tmp_path):

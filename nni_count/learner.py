@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -94,7 +95,11 @@ class Retraining(pl.LightningModule):
         """The share of the first learning rate that the schedule asks for now."""
         if self.schedule == "paper":
             return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
-        return cosine(self.budget.progress(self.global_step, self.timer.time_elapsed("train")))
+        return cosine(self.progress())
+
+    def progress(self) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        return self.budget.progress(self.global_step, self.timer.time_elapsed("train"))
 
     def configure_optimizers(self) -> Any:
         # squared errors of densities are heavy-tailed: a short memory of their size, beside the clipped gradient
@@ -104,8 +109,9 @@ class Retraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, targets = batch
-        estimates = self.network.maps(images.contiguous(memory_format=torch.channels_last))
-        loss = torch.stack([self.task.loss(one.float(), targets, self.distance) for one in estimates]).sum()
+        images = images.contiguous(memory_format=torch.channels_last)
+        judge = partial(self.task.loss, distance=self.distance)
+        loss = self.network.training_loss(images, targets, judge, self.progress())
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "

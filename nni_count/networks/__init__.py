@@ -5,6 +5,7 @@ from typing import Any
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
+from nni_count.networks.ablation import Ablation
 from nni_count.networks.amsnet import AMSNet
 from nni_count.networks.amsnet import initialise as xavier
 from nni_count.networks.can import CAN
@@ -27,7 +28,7 @@ HAND_DESIGNED: dict[str, type[HandDesigned]] = {
 }
 
 #: name → class; those that are not hand-designed take an architecture first
-NETWORKS: dict[str, type[Network]] = {"amsnet": AMSNet, **HAND_DESIGNED}
+NETWORKS: dict[str, type[Network]] = {"amsnet": AMSNet, "ablation": Ablation, **HAND_DESIGNED}
 
 
 def create(name: str, architecture: Architecture | None = None, **settings: Any) -> Network:
@@ -38,7 +39,9 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
     """
     if name not in NETWORKS:
         raise SettingError(f"network: {name!r} is unknown; known: {', '.join(NETWORKS)}")
-    if name not in HAND_DESIGNED:
+    if name == "ablation":
+        return Ablation(architecture, **settings)
+    if name == "amsnet":
         if architecture is None:
             raise SettingError(f"network {name}: needs the cells that a search found; give --architecture FILE")
         return AMSNet(architecture, **settings)
@@ -60,4 +63,4 @@ def initialise(network: Network) -> None:
         xavier(network)
 
 
-__all__ = ["HAND_DESIGNED", "NETWORKS", "AMSNet", "Network", "create", "initialise"]
+__all__ = ["HAND_DESIGNED", "NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise"]

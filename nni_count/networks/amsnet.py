@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
-from nni_count.networks.network import Network
+from nni_count.networks.network import Network, check_channels
 from nni_count.networks.wiring import ChosenParts, Parts, extraction_cell, fusion_cell, pointwise
 
 #: the cells (counted from 1) after which channels double and size halves
 DOUBLING = (1, 3)
 FUSED_CHANNELS = 128
+#: stride of the map → by what each of the two interpolations enlarges
+FACTORS = {1: (2, 2), 2: (2, 1), 4: (1, 1)}
 
 
 def default_taps(cells: int) -> list[int]:
@@ -26,7 +28,63 @@ def default_taps(cells: int) -> list[int]:
     return [4, (4 + cells) // 2, cells]
 
 
-class AMSNetBody(Network):
+class Encoder(nn.Module):
+    """Stem and extraction cells, whatever they are made of: ``(B, in_channels, H, W)`` → the outputs of the tapped
+    cells, each ``(B, width, H / 4, W / 4)``. H and W are multiples of 4.
+
+    Args:
+        parts: what makes the edges and joins of the cells.
+        cells: number of extraction cells, M in the paper; at least 6.
+        width: channels of the last extraction cell, C in the paper; a multiple of 16.
+        taps: three cells, counted from 1, that are given out; None for :func:`default_taps`.
+        in_channels: channels of the image.
+
+    Raises:
+        SettingError: naming the setting that does not fit.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        cells: int = 6,
+        width: int = 32,
+        taps: Sequence[int] | None = None,
+        in_channels: int = 3,
+    ):
+        super().__init__()
+        taps = default_taps(cells) if taps is None else list(taps)
+        _check(cells, width, taps)
+        check_channels(in_channels=in_channels)
+        self.encoder_settings = {"cells": cells, "width": width, "taps": taps, "in_channels": in_channels}
+        self.taps = taps
+        channels = width // 4
+        self.stem = pointwise(in_channels, channels, parts.affine, relu=False)
+        self.cells = nn.ModuleList()
+        self.doublings = nn.ModuleDict()
+        arriving = (channels, channels)  # channels of the outputs of cells l−2 and l−1
+        for number in range(1, cells + 1):
+            self.cells.append(extraction_cell(arriving, channels, parts))
+            if number in DOUBLING:
+                self.doublings[str(number)] = pointwise(channels, 2 * channels, parts.affine)
+                channels *= 2
+            arriving = (arriving[1], channels)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The outputs of the tapped cells, the last cell's last."""
+        before = last = self.stem(image)
+        tapped = []
+        for number, cell in enumerate(self.cells, 1):
+            before, last = last, cell(before, last)
+            if number in self.taps:
+                tapped.append(last)
+            if number in DOUBLING:
+                last = F.max_pool2d(self.doublings[str(number)](last), 2)
+                before = F.max_pool2d(before, 2)
+        return tapped
+
+
+class AMSNetBody(Encoder, Network):
     """The network around the cells, whatever they are made of: ``(B, in_channels, H, W)`` →
     ``(B, out_channels, H / map_stride, W / map_stride)``. H and W are multiples of :attr:`multiple`.
 
@@ -56,64 +114,46 @@ class AMSNetBody(Network):
         out_channels: int = 1,
         map_stride: int = 1,
     ):
-        super().__init__()
-        taps = default_taps(cells) if taps is None else list(taps)
-        _check(cells, width, taps, in_channels, out_channels, map_stride)
-        self.settings = {
-            "cells": cells,
-            "width": width,
-            "taps": taps,
-            "in_channels": in_channels,
-            "out_channels": out_channels,
-            "map_stride": map_stride,
-        }
+        super().__init__(parts, cells=cells, width=width, taps=taps, in_channels=in_channels)
+        check_channels(out_channels=out_channels)
+        self.settings = {**self.encoder_settings, "out_channels": out_channels, "map_stride": map_stride}
         self.map_stride = map_stride
-        self.taps = taps
-        channels = width // 4
-        self.stem = pointwise(in_channels, channels, parts.affine, relu=False)
-        self.cells = nn.ModuleList()
-        self.doublings = nn.ModuleDict()
-        arriving = (channels, channels)  # channels of the outputs of cells l−2 and l−1
-        tapped = []
-        for number in range(1, cells + 1):
-            self.cells.append(extraction_cell(arriving, channels, parts))
-            if number in taps:
-                tapped.append(channels)
-            if number in DOUBLING:
-                self.doublings[str(number)] = pointwise(channels, 2 * channels, parts.affine)
-                channels *= 2
-            arriving = (arriving[1], channels)
-        fused = min(FUSED_CHANNELS, width // 2)
-        self.fusion = fusion_cell(tapped, fused, parts)
-        self.up_sampling = UpSampling(fused, out_channels, map_stride)
+        fused = fused_channels(width)
+        self.fusion = fusion_cell([width] * 3, fused, parts)
+        self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride)
 
     def forward(self, image: Tensor) -> Tensor:
-        before = last = self.stem(image)
-        tapped = []
-        for number, cell in enumerate(self.cells, 1):
-            before, last = last, cell(before, last)
-            if number in self.taps:
-                tapped.append(last)
-            if number in DOUBLING:
-                last = F.max_pool2d(self.doublings[str(number)](last), 2)
-                before = F.max_pool2d(before, 2)
-        density: Tensor = self.up_sampling(self.fusion(*tapped))
+        density: Tensor = self.up_sampling(self.fusion(*self.features(image)))
         return density
 
 
-class UpSampling(nn.Module):
-    """Two 3×3 convolutions, each after a ×2 nearest-neighbour interpolation as far as the map's stride asks for it."""
+def fused_channels(width: int) -> int:
+    """Channels of the fusion cell's output: 128, but half the encoder's where that is less."""
+    return min(FUSED_CHANNELS, width // 2)
 
-    def __init__(self, channels: int, out_channels: int, map_stride: int):
+
+class UpSampling(nn.Module):
+    """Two 3×3 convolutions, each after a ×2 nearest-neighbour interpolation as far as the map's stride asks for it.
+
+    Args:
+        channels: that arrive, at a quarter of the image's size.
+        middle: channels between the two convolutions.
+        out_channels: maps that are regressed.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4.
+    """
+
+    def __init__(self, channels: int, middle: int, out_channels: int, map_stride: int):
         super().__init__()
-        self.factors = {1: (2, 2), 2: (2, 1), 4: (1, 1)}[map_stride]
+        if map_stride not in FACTORS:
+            raise SettingError(f"network.map_stride: {map_stride!r}; choose 1, 2 or 4")
+        self.factors = FACTORS[map_stride]
         self.first = nn.Sequential(
             nn.ReLU(),
-            nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels // 2),
+            nn.Conv2d(channels, middle, 3, padding=1, bias=False),
+            nn.BatchNorm2d(middle),
             nn.ReLU(),
         )
-        self.second = nn.Conv2d(channels // 2, out_channels, 3, padding=1)
+        self.second = nn.Conv2d(middle, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         for factor, layer in zip(self.factors, (self.first, self.second), strict=True):
@@ -127,15 +167,12 @@ class AMSNet(AMSNetBody):
     Args:
         architecture: the cells that a search found.
         affine: whether batch norms scale and shift; true for retraining.
-        settings: as for :class:`AMSNetBody`. When ``cells`` changes and ``taps`` is not given, the taps move along.
+        settings: as for :class:`AMSNetBody`; see :func:`resized`.
     """
 
     def __init__(self, architecture: Architecture, *, affine: bool = True, **settings: Any):
-        found = dict(architecture.network)
-        if settings.get("cells", found.get("cells")) != found.get("cells") or settings.get("taps", 0) is None:
-            found.pop("taps", None)
         try:
-            super().__init__(ChosenParts(architecture, affine), **{**found, **settings})
+            super().__init__(ChosenParts(architecture, affine), **resized(architecture, settings))
         except TypeError as error:
             raise SettingError(f"network: {str(error).split(') ')[-1]}; known: {', '.join(SETTINGS)}") from None
         self.architecture = architecture
@@ -144,7 +181,15 @@ class AMSNet(AMSNetBody):
 SETTINGS = ("cells", "width", "taps", "in_channels", "out_channels", "map_stride")
 
 
-def _check(cells: int, width: int, taps: list[int], in_channels: int, out_channels: int, map_stride: int) -> None:
+def resized(architecture: Architecture, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings at which an architecture was found, with others in their place; taps move along with ``cells``."""
+    found = dict(architecture.network)
+    if settings.get("cells", found.get("cells")) != found.get("cells") or settings.get("taps", 0) is None:
+        found.pop("taps", None)
+    return {**found, **settings}
+
+
+def _check(cells: int, width: int, taps: list[int]) -> None:
     if not isinstance(cells, int) or cells < 6:
         raise SettingError(f"network.cells: {cells!r}; at least 6 are needed for three taps at a quarter of the size")
     if not isinstance(width, int) or width < 16 or width % 16:
@@ -153,11 +198,6 @@ def _check(cells: int, width: int, taps: list[int], in_channels: int, out_channe
         )
     if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")
-    for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if not isinstance(value, int) or value < 1:
-            raise SettingError(f"network.{name}: {value!r}; must be at least 1")
-    if map_stride not in (1, 2, 4):
-        raise SettingError(f"network.map_stride: {map_stride!r}; choose 1, 2 or 4")
 
 
 def initialise(network: nn.Module) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from nni_count.errors import SettingError
-from nni_count.networks.network import Network
+from nni_count.networks.network import Network, check_channels
 
 #: of the first weights of CSRNet and CAN
 STD = 0.01
@@ -28,9 +27,7 @@ class HandDesigned(Network):
     def __init__(self, in_channels: int, out_channels: int, **settings: Any):
         super().__init__()
         self.settings = {"in_channels": in_channels, "out_channels": out_channels, **settings}
-        for name in ("in_channels", "out_channels"):
-            if type(self.settings[name]) is not int or self.settings[name] < 1:
-                raise SettingError(f"network.{name}: {self.settings[name]!r}; must be at least 1")
+        check_channels(in_channels=in_channels, out_channels=out_channels)
 
 
 def gaussian(module: nn.Module, std: float = STD) -> None:

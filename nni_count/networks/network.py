@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from nni_count.errors import SettingError
+
+#: of an estimate and its target, ``(B, K, h, w)`` each → a scalar
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Network(nn.Module):
@@ -26,3 +33,21 @@ class Network(nn.Module):
     def maps(self, image: Tensor) -> list[Tensor]:
         """All maps that training compares with the truth, each of the shape of :meth:`forward`'s, which is the last."""
         return [self(image)]
+
+    def training_loss(self, image: Tensor, target: Tensor, loss: Loss, progress: float) -> Tensor:
+        """What a training step minimises, a scalar; by default the sum of the losses of all :meth:`maps`.
+
+        Args:
+            image: ``(B, 3, H, W)``.
+            target: ``(B, K, H / map_stride, W / map_stride)``.
+            loss: of an estimate and its target.
+            progress: the share of the training that is over, from 0 to 1, for networks that are trained in stages.
+        """
+        return torch.stack([loss(estimate.float(), target) for estimate in self.maps(image)]).sum()
+
+
+def check_channels(**channels: Any) -> None:
+    """Raise a SettingError where a setting that counts channels, given by its name, is no whole number from 1."""
+    for name, value in channels.items():
+        if type(value) is not int or value < 1:
+            raise SettingError(f"network.{name}: {value!r}; must be at least 1")

@@ -11,16 +11,31 @@ from torch import Tensor, nn
 
 from nni_count.networks.hand_designed import HandDesigned
 from nni_count.networks.mcnn import COLUMNS, column
+from nni_count.networks.network import Loss
 from nni_count.networks.vgg import CONV5_3, VGG
+
+#: an image is switched in so many rows and columns of patches
+GRID = 3
+#: shares of the training after which the columns are trained differentially, and together with the switch. The paper
+#: trains each stage until it no longer improves; these are ours
+DIFFERENTIAL, COUPLED = 0.3, 0.5
 
 
 class SwitchCNN(HandDesigned):
     """Switch-CNN: ``(B, in_channels, H, W)`` → ``(B, out_channels, H / 4, W / 4)``; 15,112,590 parameters for RGB.
 
-    In evaluation mode each image goes through the one column that the switch holds likeliest. In training mode the
-    columns' maps are mixed by the switch's probabilities, so that any training of one loss reaches columns and switch
-    alike; the paper trains them in turns, for which :meth:`densities` and :meth:`switch` stand alone. It also
-    switches for each ninth of an image, here for what it is given.
+    An image is cut into 3×3 patches, each of which goes through the one column that the switch holds likeliest; images
+    of fewer than 3×3 blocks of 16 pixels into as many as there are.
+
+    It is trained in the paper's three stages (:meth:`training_loss`), a training crop being a patch:
+
+    1. each column on all patches;
+    2. differential: of each patch's three columns only the one whose count is nearest to the truth;
+    3. coupled: the switch learns which column that is, and each patch trains the column to which the switch sends it.
+
+    What differs from the paper: stages end at fixed shares of the training instead of by their own validation, stage 3
+    does both in one step instead of turns of an epoch each (switch and columns share no weights), and the switch's
+    labels are made equally frequent by weights within a batch instead of by sampling.
 
     Args:
         in_channels: channels of the image.
@@ -46,12 +61,37 @@ class SwitchCNN(HandDesigned):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        scores = self.switch(image)
-        if self.training:
-            return torch.einsum("bn,bnchw->bchw", scores.softmax(1), self.densities(image))
-        # one image at a time through its own column: the others' cost nothing
-        chosen = [int(index) for index in scores.argmax(1)]
-        return torch.cat([self.columns[index](image[n : n + 1]) for n, index in enumerate(chosen)])
+        rows = []
+        for strip in self._cut(image, 2):
+            rows.append(torch.cat([self._switched(patch) for patch in self._cut(strip, 3)], dim=3))
+        return torch.cat(rows, dim=2)
+
+    def _cut(self, image: Tensor, axis: int) -> list[Tensor]:
+        """At most :data:`GRID` pieces along an axis, each a multiple of 16 pixels long."""
+        blocks = image.shape[axis] // self.multiple
+        pieces = min(GRID, blocks)
+        lengths = [(blocks // pieces + (number < blocks % pieces)) * self.multiple for number in range(pieces)]
+        return list(torch.split(image, lengths, axis))
+
+    def _switched(self, patch: Tensor) -> Tensor:
+        """The maps of patches ``(B, C, h, w)``, each through its own column: the others' cost nothing."""
+        chosen = [int(index) for index in self.switch(patch).argmax(1)]
+        return torch.cat([self.columns[index](patch[n : n + 1]) for n, index in enumerate(chosen)])
+
+    def training_loss(self, image: Tensor, target: Tensor, loss: Loss, progress: float) -> Tensor:
+        """The stage's loss of patches ``(B, C, H, W)``; arguments as for any network."""
+        maps = self.densities(image).float()  # (B, 3, K, h, w)
+        if progress < DIFFERENTIAL:
+            return torch.stack([loss(maps[:, number], target) for number in range(len(COLUMNS))]).sum()
+        nearest = (maps.detach() - target[:, None]).sum((3, 4)).abs().sum(2).argmin(1)  # (B,)
+        each = torch.arange(len(maps), device=maps.device)
+        if progress < COUPLED:
+            return loss(maps[each, nearest], target)
+        scores = self.switch(image).float()
+        frequency = nn.functional.one_hot(nearest, len(COLUMNS)).sum(0)
+        weights = torch.where(frequency > 0, 1 / frequency.clamp_min(1), 0.0)
+        learnt = nn.functional.cross_entropy(scores, nearest, weight=weights)
+        return loss(maps[each, scores.argmax(1)], target) + learnt
 
     def switch(self, image: Tensor) -> Tensor:
         """Scores (logits) of the columns, ``(B, 3)``."""

@@ -14,6 +14,7 @@ from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
 from nni_count.model import Model, load_model, save_model, whole_map
 from nni_count.networks import HAND_DESIGNED, NETWORKS, create, initialise
+from nni_count.networks.ablation import PARTS
 
 
 def cells(name):
@@ -26,11 +27,17 @@ def cells(name):
     return Architecture.from_dict(data)
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+#: one of each, and of the ablation's grid
+VARIANTS = [(name, {}) for name in NETWORKS if name != "ablation"]
+VARIANTS += [("ablation", {"encoder": e, "decoder": d}) for e in PARTS for d in PARTS]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1].values()]))
 def network(request):
-    """One of each; the large ones are slow to build."""
+    """The large ones are slow to build."""
     torch.manual_seed(0)
-    network = create(request.param, cells(request.param))
+    name, settings = request.param
+    network = create(name, cells(name), **settings)
     initialise(network)
     return network
 
@@ -62,8 +69,10 @@ def test_an_image_of_any_size_gets_a_map_of_the_whole_image(network, shape):
 
 def test_every_parameter_learns(network):
     network.train()
-    supervised = getattr(network, "maps", lambda image: [network(image)])  # all that have a loss in its training
-    sum(output.square().sum() for output in supervised(torch.randn(2, 3, 32, 32))).backward()
+    images = torch.randn(2, 3, 32, 32)
+    targets = torch.randn(2, 1, *2 * [32 // network.map_stride])
+    for progress in (0, 0.4, 1):  # some are trained in stages
+        network.training_loss(images, targets, torch.nn.functional.mse_loss, progress).backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not still
 
@@ -71,24 +80,38 @@ def test_every_parameter_learns(network):
 SMALL = 3_000_000  # parameters; the larger ones take minutes
 
 
+def large(network):
+    return sum(p.numel() for p in network.parameters()) > SMALL
+
+
 def test_four_images_are_learnt_by_heart(network):
-    if sum(p.numel() for p in network.parameters()) > SMALL:
-        pytest.skip("too large to be trained here")
+    if large(network):
+        pytest.skip("too large to be trained here; pytest -m slow does")
+    learn_by_heart(network, learning_rate=2e-3)
+
+
+@pytest.mark.slow
+def test_four_images_are_learnt_by_heart_by_the_large(network):
+    if not large(network):
+        pytest.skip("was trained before")
+    learn_by_heart(network, learning_rate=2e-4)
+
+
+def learn_by_heart(network, learning_rate, steps=150):
     torch.manual_seed(0)
     network, task, stride = deepcopy(network).train(), Counting(), network.map_stride
     samples = synthetic_crowds(4, size=(32, 32), people=(2, 8))
     images = torch.stack([normalise(sample.read()) for sample in samples])
     targets = torch.stack([torch.from_numpy(task.target(sample, (32, 32), stride)) for sample in samples])
     people = task.estimate(targets, stride).sum((1, 2, 3))
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    for _ in range(150):
-        output = network(images)
-        if (task.estimate(output, stride).sum((1, 2, 3)) - people).abs().sum() < 0.05 * people.sum():
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    for step in range(steps):
+        if (task.estimate(network(images), stride).sum((1, 2, 3)) - people).abs().sum() < 0.05 * people.sum():
             return
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(output, targets).backward()
+        network.training_loss(images, targets, torch.nn.functional.mse_loss, step / steps).backward()
         optimizer.step()
-    pytest.fail("the count is off by more than 5% after 150 steps")
+    pytest.fail(f"the count is off by more than 5% after {steps} steps")
 
 
 def test_a_loaded_model_counts_as_the_saved_one(network, tmp_path):

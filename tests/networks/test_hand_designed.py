@@ -110,16 +110,66 @@ def test_tednet_answers_with_the_last_of_its_four_paths():
         torch.testing.assert_close(network(image), maps[-1])
 
 
-def test_the_switch_sends_each_image_through_its_own_column():
-    network = create("switch_cnn").eval()
-    network.switch = lambda image: torch.eye(3)[[2, 0]]
-    images = torch.randn(2, 3, 32, 32)
+def flat(number, images):
+    """The map of a column that answers its number everywhere."""
+    return torch.full((len(images), 1, images.shape[2] // 4, images.shape[3] // 4), float(number))
+
+
+def switched_by(network, decide):
+    """The network with columns that answer their number and a switch that decides by a patch's mean."""
+    for number in range(3):
+        network.columns[number].forward = lambda images, number=number: flat(number, images)
+    network.switch = lambda patch: torch.eye(3)[decide(patch.mean((1, 2, 3)))]
+    return network
+
+
+def test_the_switch_sends_each_patch_of_each_image_through_its_own_column():
+    network = switched_by(create("switch_cnn").eval(), lambda mean: mean.round().long())
+    chosen = torch.tensor([[[0, 1, 2], [2, 2, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0], [2, 2, 2]]])
+    height, width = [16, 16, 16], [32, 16, 16]  # of the patches: 4 blocks of 16 pixels in 3 columns
+    images = (
+        chosen.repeat_interleave(16, 1).repeat_interleave(torch.tensor(width), 2)[:, None].float().expand(2, 3, -1, -1)
+    )
+    assert images.shape == (2, 3, sum(height), sum(width))
     with torch.inference_mode():
-        densities, output = network.densities(images), network(images)
-        torch.testing.assert_close(output, torch.stack([densities[0, 2], densities[1, 0]]))
-        network.train()
-        network.switch = lambda image: torch.zeros(2, 3)
-        torch.testing.assert_close(network(images), densities.mean(1))
+        torch.testing.assert_close(network(images), images[:, :1, ::4, ::4])
+
+
+def test_the_switch_is_trained_in_three_stages():
+    network = create("switch_cnn")
+    images, targets = torch.randn(2, 3, 32, 32), torch.zeros(2, 1, 8, 8)
+    for value, column in zip((0, 0.15, 0.25), network.columns, strict=True):
+        torch.nn.init.zeros_(column[-1].weight)
+        torch.nn.init.constant_(column[-1].bias, value)
+    targets[1] = 0.25  # the first patch is nearest to column 0, the second to column 2
+    network.switch = lambda patch: 5 * torch.eye(3)[[1, 1]] + 0 * network.classifier(network.front_end(patch))
+
+    def learning(progress):
+        """Which columns, and whether the switch, get a gradient."""
+        network.zero_grad()
+        network.training_loss(images, targets, torch.nn.functional.mse_loss, progress).backward()
+        biases = [column[-1].bias.grad for column in network.columns]
+        return [b is not None and bool(b.abs().sum() > 0) for b in biases], network.classifier[-1].bias.grad is not None
+
+    assert learning(0) == ([True, True, True], False)
+    loss = network.training_loss(images, targets, torch.nn.functional.mse_loss, 0.4)
+    assert loss.item() == 0  # each patch is judged by the column that is right
+    assert learning(0.9) == ([False, True, False], True)
+    coupled = network.training_loss(images, targets, torch.nn.functional.mse_loss, 0.9).item()
+    wrong = torch.nn.functional.cross_entropy(torch.tensor([[0.0, 5, 0]]), torch.tensor([0])).item()
+    assert coupled == pytest.approx((0.15**2 + 0.1**2) / 2 + wrong, rel=1e-4)
+
+
+def test_labels_of_the_switch_weigh_alike_however_rare():
+    network = create("switch_cnn")
+    network.densities = lambda image: torch.stack([flat(number, image) for number in range(3)], 1)
+    scores = torch.randn(4, 3)
+    network.switch = lambda image: scores
+    targets = flat(0, torch.zeros(4, 3, 16, 16))
+    targets[3] += 2
+    found = network.training_loss(torch.zeros(4, 3, 16, 16), targets, lambda e, t: torch.zeros(()), 1.0)
+    each = torch.nn.functional.cross_entropy(scores, torch.tensor([0, 0, 0, 2]), reduction="none")
+    torch.testing.assert_close(found, (each[:3].mean() + each[3]) / 2)
 
 
 def test_mcnn_is_trained_saved_loaded_evaluated_and_predicted_with_like_a_searched_network(shanghaitech, tmp_path):

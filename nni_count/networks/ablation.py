@@ -1,0 +1,143 @@
+"""The grid of NAS-Count's ablation (table 3): AMSNet's encoder or a baseline, with AMSNet's decoder or a baseline.
+
+The baseline encoder is SANet's four inception-like blocks, the baseline decoder two 3×3 convolutions with
+nearest-neighbour interpolation between. What the paper leaves open is settled so that any encoder fits any decoder:
+
+- the baseline encoder halves the size after its first two blocks only, so that both encoders end at a quarter;
+- AMSNet's decoder takes the baseline's last three blocks, as it takes three cells of AMSNet's, the second one pooled;
+- both decoders have the same two convolutions; AMSNet's has its fusion cell before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from nni_count.architecture import Architecture
+from nni_count.errors import SettingError
+from nni_count.networks.amsnet import SETTINGS, Encoder, UpSampling, fused_channels, resized
+from nni_count.networks.network import Network, check_channels
+from nni_count.networks.sanet import HEAD, WIDTHS, Aggregation
+from nni_count.networks.wiring import ChosenParts, fusion_cell
+
+PARTS = ("baseline", "amsnet")
+
+
+class BaselineEncoder(nn.Module):
+    """SANet's blocks: ``(B, in_channels, H, W)`` → those of 128, 128 and 64 channels, at a quarter of the size."""
+
+    channels = WIDTHS
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        check_channels(in_channels=in_channels)
+        self.blocks = nn.ModuleList([Aggregation(in_channels, HEAD, reduced=0)])
+        for before, width in zip((HEAD, *WIDTHS), WIDTHS, strict=False):
+            self.blocks.append(Aggregation(before, width, reduced=width // 2))
+        self.pool = nn.MaxPool2d(2)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The outputs of the last three blocks."""
+        first, *others = self.blocks
+        features = self.pool(first(image))
+        found = []
+        for number, block in enumerate(others):
+            features = block(features)
+            if number == 0:
+                features = self.pool(features)
+            found.append(features)
+        return found
+
+
+class BaselineDecoder(nn.Module):
+    """The last features alone: two 3×3 convolutions with interpolation, the fusion cell left out."""
+
+    def __init__(self, channels: Sequence[int], fused: int, out_channels: int, map_stride: int):
+        super().__init__()
+        self.up_sampling = UpSampling(channels[-1], fused // 2, out_channels, map_stride)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        density: Tensor = self.up_sampling(features[-1])
+        return density
+
+
+class AMSNetDecoder(nn.Module):
+    """AMSNet's: the fusion cell of three features, then two 3×3 convolutions with interpolation."""
+
+    def __init__(
+        self, architecture: Architecture, channels: Sequence[int], fused: int, out_channels: int, map_stride: int
+    ):
+        super().__init__()
+        self.fusion = fusion_cell(channels, fused, ChosenParts(architecture))
+        self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        density: Tensor = self.up_sampling(self.fusion(*features))
+        return density
+
+
+class Ablation(Network):
+    """``(B, in_channels, H, W)`` → ``(B, out_channels, H / map_stride, W / map_stride)``.
+
+    Args:
+        architecture: the cells of AMSNet's parts; a network of baselines alone needs none, but its pyramid is that of
+            the loss ``sppl``.
+        encoder: ``baseline`` or ``amsnet``.
+        decoder: ``baseline`` or ``amsnet``.
+        settings: AMSNet's; ``cells``, ``width`` and ``taps`` are those of its encoder, and ``width`` also bounds the
+            decoders' channels as in AMSNet. They default to those at which the architecture was found.
+
+    Raises:
+        SettingError: naming the setting that is unknown or does not fit, or the missing architecture.
+    """
+
+    multiple = 16  # instance norm needs more than one value
+
+    def __init__(
+        self,
+        architecture: Architecture | None = None,
+        *,
+        encoder: str = "baseline",
+        decoder: str = "baseline",
+        **settings: Any,
+    ):
+        super().__init__()
+        for name, value in (("encoder", encoder), ("decoder", decoder)):
+            if value not in PARTS:
+                raise SettingError(f"network.{name}: {value!r} is unknown; choose {' or '.join(PARTS)}")
+            if value == "amsnet" and architecture is None:
+                raise SettingError(
+                    f"network ablation: AMSNet's {name} needs the cells that a search found; give --architecture FILE"
+                )
+        for name in settings:
+            if name not in SETTINGS:
+                known = ", ".join(("encoder", "decoder", *SETTINGS))
+                raise SettingError(f"network ablation: unknown setting {name!r}; known: {known}")
+        defaults = {"width": 256, "in_channels": 3, "out_channels": 1, "map_stride": 1}
+        chosen = {**defaults, **(resized(architecture, settings) if architecture else settings)}
+        self.map_stride = chosen["map_stride"]
+        check_channels(out_channels=chosen["out_channels"])
+        self.encoder: Encoder | BaselineEncoder
+        if encoder == "amsnet":
+            assert architecture is not None
+            own = {name: chosen[name] for name in ("cells", "width", "taps", "in_channels") if name in chosen}
+            self.encoder = Encoder(ChosenParts(architecture), **own)
+            chosen.update(self.encoder.encoder_settings)
+            channels: Sequence[int] = [chosen["width"]] * 3
+        else:
+            self.encoder = BaselineEncoder(chosen["in_channels"])
+            channels = BaselineEncoder.channels
+        common = (channels, fused_channels(chosen["width"]), chosen["out_channels"], chosen["map_stride"])
+        self.decoder: nn.Module
+        if decoder == "amsnet":
+            assert architecture is not None
+            self.decoder = AMSNetDecoder(architecture, *common)
+        else:
+            self.decoder = BaselineDecoder(*common)
+        self.settings = {"encoder": encoder, "decoder": decoder, **chosen}
+
+    def forward(self, image: Tensor) -> Tensor:
+        density: Tensor = self.decoder(self.encoder.features(image))
+        return density

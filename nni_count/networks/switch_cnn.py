@@ -14,8 +14,8 @@ from nni_count.networks.mcnn import COLUMNS, column
 from nni_count.networks.network import Loss
 from nni_count.networks.vgg import CONV5_3, VGG
 
-#: an image is switched in so many rows and columns of patches
-GRID = 3
+#: an image is switched in so many rows and columns of patches, fewer where they would be smaller than a training crop
+GRID, SMALLEST = 3, 128
 #: shares of the training after which the columns are trained differentially, and together with the switch. The paper
 #: trains each stage until it no longer improves; these are ours
 DIFFERENTIAL, COUPLED = 0.3, 0.5
@@ -24,8 +24,8 @@ DIFFERENTIAL, COUPLED = 0.3, 0.5
 class SwitchCNN(HandDesigned):
     """Switch-CNN: ``(B, in_channels, H, W)`` → ``(B, out_channels, H / 4, W / 4)``; 15,112,590 parameters for RGB.
 
-    An image is cut into 3×3 patches, each of which goes through the one column that the switch holds likeliest; images
-    of fewer than 3×3 blocks of 16 pixels into as many as there are.
+    An image is cut into 3×3 patches, each of which goes through the one column that the switch holds likeliest; small
+    images into fewer, so that a patch has at least 128 pixels a side.
 
     It is trained in the paper's three stages (:meth:`training_loss`), a training crop being a patch:
 
@@ -69,7 +69,7 @@ class SwitchCNN(HandDesigned):
     def _cut(self, image: Tensor, axis: int) -> list[Tensor]:
         """At most :data:`GRID` pieces along an axis, each a multiple of 16 pixels long."""
         blocks = image.shape[axis] // self.multiple
-        pieces = min(GRID, blocks)
+        pieces = min(GRID, max(1, image.shape[axis] // SMALLEST))
         lengths = [(blocks // pieces + (number < blocks % pieces)) * self.multiple for number in range(pieces)]
         return list(torch.split(image, lengths, axis))
 

@@ -126,13 +126,13 @@ def switched_by(network, decide):
 def test_the_switch_sends_each_patch_of_each_image_through_its_own_column():
     network = switched_by(create("switch_cnn").eval(), lambda mean: mean.round().long())
     chosen = torch.tensor([[[0, 1, 2], [2, 2, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0], [2, 2, 2]]])
-    height, width = [16, 16, 16], [32, 16, 16]  # of the patches: 4 blocks of 16 pixels in 3 columns
-    images = (
-        chosen.repeat_interleave(16, 1).repeat_interleave(torch.tensor(width), 2)[:, None].float().expand(2, 3, -1, -1)
-    )
-    assert images.shape == (2, 3, sum(height), sum(width))
+    height, width = [128, 128, 128], [144, 128, 128]  # of the patches: 25 blocks of 16 pixels in 3 columns
+    images = chosen.repeat_interleave(torch.tensor(height), 1).repeat_interleave(torch.tensor(width), 2)
+    images = images[:, None].float().expand(2, 3, -1, -1)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), images[:, :1, ::4, ::4])
+        network.switch = lambda patch: torch.eye(3)[[2] * len(patch)]
+        assert (network(images[..., :240, :112]) == 2).all()  # too small to be cut
 
 
 def test_the_switch_is_trained_in_three_stages():

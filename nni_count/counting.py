@@ -12,7 +12,18 @@ from torch import Tensor
 from nni_count.data.adaptive import adaptive_sigma
 from nni_count.data.density import density_map
 from nni_count.data.sample import Sample
-from nni_count.metrics import MAP_PROTOCOL, count_errors, map_quality, spread
+from nni_count.metrics import (
+    DEFAULT_PROTOCOL,
+    GAME_LEVELS,
+    MAP_PROTOCOLS,
+    count_errors,
+    game,
+    gathered,
+    intervals,
+    mae_by_density,
+    map_quality,
+    spread,
+)
 from nni_count.task import Figures, Task, mean
 
 
@@ -64,7 +75,12 @@ class Counting(Task):
 
     def examine(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
         truth, density = self._maps(estimate, sample, shape)
-        return {**(map_quality(density, truth) or {"psnr": None, "ssim": None})}
+        answered = estimate[0] if sample.roi is None else gathered(density, estimate.shape[1:])
+        figures: Figures = {}
+        for protocol in MAP_PROTOCOLS:
+            quality: Figures = map_quality(answered, truth, protocol) or {"psnr": None, "ssim": None}
+            figures.update({_of(name, protocol): value for name, value in quality.items()})
+        return {**figures, **game(density, sample.points)}
 
     def prior(self, samples: Sequence[Sample]) -> Figures:
         return {"training_mean": sum(sample.count for sample in samples) / len(samples)}
@@ -74,12 +90,24 @@ class Counting(Task):
         constant = prior.get("training_mean")
         figures: Figures = {
             **count_errors(estimates, truths),
-            **{name: mean([row.get(name) for row in rows]) for name in ("psnr", "ssim")},
             "constant_mae": None if constant is None else float(np.abs(truths - constant).mean()),
             "people": int(truths.sum()),
-            "map_protocol": MAP_PROTOCOL,
         }
-        return figures
+        if "psnr" not in rows[0]:
+            return figures  # of a validation
+        maps = {
+            protocol: {name: mean([row[_of(name, protocol)] for row in rows]) for name in ("psnr", "ssim")}
+            for protocol in MAP_PROTOCOLS
+        }
+        return {
+            **figures,
+            **intervals(estimates, truths),
+            "by_density": mae_by_density(estimates, truths),
+            **{f"game{level}": mean([row[f"game{level}"] for row in rows]) for level in GAME_LEVELS},
+            **maps[DEFAULT_PROTOCOL],
+            "map_protocol": DEFAULT_PROTOCOL,
+            "maps": maps,
+        }
 
     @property
     def readings(self) -> dict[str, Callable[[np.ndarray], Any]]:
@@ -99,13 +127,19 @@ class Counting(Task):
     def lines(self, figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         constant = figures["constant_mae"]
         beside = "" if constant is None else f"   (always the training mean: {constant:.2f})"
+        nae = figures["nae"]
         return [
             ("people", f"{figures['people']}"),
-            ("MAE", f"{figures['mae']:.2f}{beside}"),
-            ("RMSE", f"{figures['rmse']:.2f}"),
-            ("PSNR", "-" if figures["psnr"] is None else f"{figures['psnr']:.2f} dB"),
-            ("SSIM", "-" if figures["ssim"] is None else f"{figures['ssim']:.3f}"),
-            ("", figures["map_protocol"]),
+            ("MAE", f"{figures['mae']:.2f}{_interval(figures['mae_interval'])}{beside}"),
+            *(
+                (f"  {bin}", f"{row['mae']:.2f}   ({row['images']} images of so many)")
+                for bin, row in figures["by_density"].items()
+            ),
+            ("RMSE", f"{figures['rmse']:.2f}{_interval(figures['rmse_interval'])}"),
+            ("NAE", "-" if nae is None else f"{nae:.3f}"),
+            ("GAME 0–3", " ".join(f"{figures[f'game{level}']:.2f}" for level in GAME_LEVELS)),
+            *(("PSNR", f"{_number(values['psnr'], '.2f')} dB   ({name})") for name, values in figures["maps"].items()),
+            *(("SSIM", f"{_number(values['ssim'], '.3f')}   ({name})") for name, values in figures["maps"].items()),
         ]
 
     def _maps(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -120,3 +154,16 @@ def _count(estimate: np.ndarray) -> float:
 def _density(estimate: np.ndarray) -> np.ndarray:
     density: np.ndarray = estimate[0]
     return density
+
+
+def _of(figure: str, protocol: str) -> str:
+    """The name of an image's PSNR or SSIM by a protocol; that of the usual one stands alone."""
+    return figure if protocol == DEFAULT_PROTOCOL else f"{figure}_{protocol}"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f"   [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

@@ -25,7 +25,10 @@ from nni_count.task import Figures, create_task, describe_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
-GENERAL = ("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "images", "model")
+GENERAL = (
+    *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "images", "regions"),
+    *("network", "model"),
+)
 
 
 def evaluate(
@@ -48,9 +51,12 @@ def evaluate(
         accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
 
     Returns:
-        What ``evaluation.json`` holds: the task's figures, for counting ``mae``, ``rmse``, ``psnr``, ``ssim`` and
-        ``constant_mae`` (of always answering the training mean); for samples with a group (WorldExpo's scenes)
+        What ``evaluation.json`` holds: the task's figures, for counting ``mae`` and ``rmse`` with their bootstrap
+        intervals, ``nae``, ``game0`` … ``game3``, ``by_density``, ``constant_mae`` (of always answering the training
+        mean), ``psnr`` and ``ssim`` by ``map_protocol``, and ``maps`` by each of
+        :data:`nni_count.metrics.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
         ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
+        ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
         they were obtained.
     """
@@ -74,9 +80,11 @@ def evaluate(
         "flops": _flops(model, samples),
         "seconds_per_image": float(np.mean(seconds[1:] or seconds)),  # the first one warms up
         "images": len(rows),
+        "regions": sum(sample.roi is not None for sample in samples),
         "data": dataset.name,
         "split": split,
         "task": describe_task(task),
+        "network": {"name": model.name, "settings": model.network.settings},
         "model": model.facts,
     }
     _write_rows(rows, run.folder / "per_image.csv")
@@ -90,8 +98,9 @@ def table(report: dict[str, Any]) -> str:
     task = create_task(report["task"]["class_path"], report["task"]["init_args"])
     groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
     figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
+    regions = f", {report['regions']} of them inside a region of interest alone" if report["regions"] else ""
     lines = [
-        ("data", f"{report['data']}, {report['split']}: {report['images']} images"),
+        ("data", f"{report['data']}, {report['split']}: {report['images']} images{regions}"),
         *task.lines(figures),
         *((f"  {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)") for name, row in groups.items()),
         *([("mean of them", f"{report[of_groups]:.2f}")] if groups else []),

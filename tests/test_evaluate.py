@@ -9,6 +9,7 @@ from nni_count.counting import Counting
 from nni_count.data import open_data
 from nni_count.errors import RunError, SettingError
 from nni_count.evaluate import evaluate, table
+from nni_count.metrics import MAP_PROTOCOLS
 from nni_count.model import Model
 from nni_count.networks import create
 
@@ -37,7 +38,19 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
     assert (tmp_path / "run" / "worst.png").stat().st_size > 10_000
     text = table(report)
     assert f"{report['mae']:.2f}" in text
-    assert "csrnet" in text
+    low, high = report["mae_interval"]
+    assert low <= report["mae"] <= high
+    assert f"[{low:.2f}, {high:.2f}]" in text
+    assert report["game0"] == pytest.approx(report["mae"], abs=1e-2)
+    assert sum(row["images"] for row in report["by_density"].values()) == report["images"]
+    assert report["network"] == {"name": "amsnet", "settings": model.network.settings}
+    for protocol in MAP_PROTOCOLS:  # no figure about maps without the name of its protocol
+        for figure in ("psnr", "ssim"):
+            column = figure if protocol == "csrnet" else f"{figure}_{protocol}"
+            expected = np.mean([float(row[column]) for row in rows])
+            assert report["maps"][protocol][figure] == pytest.approx(expected, abs=1e-3)
+        assert text.count(f"({protocol})") == 2
+    assert (report["psnr"], report["map_protocol"]) == (report["maps"]["csrnet"]["psnr"], "csrnet")
 
 
 def test_flops_are_two_for_every_multiplication_and_addition(shanghaitech, tmp_path):

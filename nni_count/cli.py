@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import logging
 import sys
 import warnings
@@ -88,7 +87,7 @@ def _run(command: str, options: list[str]) -> int:
     parser.add_function_arguments(
         function, as_group=False, as_positional=False, fail_untyped=False, skip={positional} if positional else set()
     )
-    if "task" in inspect.signature(function).parameters:
+    if any(option.startswith("--task.") for option in options):
         from nni_count.task import USUAL
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
@@ -127,8 +126,10 @@ def _show(command: str, answer: Any, out: str | None) -> None:
             print(*numbers, row["image"], sep="  ")
     elif command == "retrain":
         facts, metric = answer.facts, answer.task.main_metric
+        figure = facts[f"validation_{metric}"]
+        judged = "no validation" if figure is None else f"validation {metric.upper()} {figure:.2f}"
         print(
-            f"{answer.parameters:,} parameters, validation {metric.upper()} {facts[f'validation_{metric}']:.4g} "
+            f"{answer.parameters:,} parameters, {judged} "
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
     elif command == "doctor":

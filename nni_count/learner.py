@@ -145,14 +145,18 @@ class Retraining(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         metric = self.task.main_metric
-        for name, network in self._networks().items():
+        for name in self._rows:
             figure = self.task.summarise(self._rows[name], {})[metric]
             figure = math.nan if figure is None else figure
             self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
             worst = -math.inf if self.task.larger_is_better else math.inf
             if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
-                state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
-                self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
+                self.keep(name, figure)
+
+    def keep(self, name: str, figure: float | None) -> None:
+        """Keep the weights, ``raw`` or ``average``, as they now are, with their main metric where it is known."""
+        state = {key: value.detach().cpu().clone() for key, value in self._networks()[name].state_dict().items()}
+        self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best"] = self.best

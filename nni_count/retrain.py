@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from nni_count.errors import SettingError, TrainingError
 from nni_count.learner import Budget, Retraining
 from nni_count.logs import run_loggers
 from nni_count.losses import create_loss
-from nni_count.model import Model, save_model
+from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
 from nni_count.task import Task, check_task, describe_task, usual_task
@@ -49,6 +50,7 @@ def retrain(
     architecture: str | Path | Architecture | None = None,
     network: str = "amsnet",
     network_settings: dict[str, Any] | None = None,
+    from_model: str | Path | Model | None = None,
     data_settings: dict[str, Any] | None = None,
     task: Task | None = None,
     loss: dict[str, Any] | str | None = None,
@@ -70,7 +72,7 @@ def retrain(
     seed: int = 0,
     resume: bool = False,
 ) -> Model:
-    """Train a network from scratch and keep the weights that do best on a validation part of the training images.
+    """Train a network and keep the weights that do best on a validation part of the training images.
 
     The test part is never read. Beside the weights their moving average is kept; which of the two is saved, and from
     when, is decided on the validation part.
@@ -81,8 +83,10 @@ def retrain(
         architecture: the cells, a file that a search wrote.
         network: what is trained, by name.
         network_settings: the network's, e.g. ``cells`` and ``width``; the others stay as the search had them.
+        from_model: a ``model.safetensors``, or a model, whose network and weights the training begins with; for other
+            data than it was trained on, or more.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
-        task: what is regressed; counting by default.
+        task: what is regressed; that of ``from_model``, else counting by default.
         loss: a name (mse, sppl, sal, scl, euclidean_ssim, count), or names with weights such as {sppl: 1, scl: 0.1};
             by default the scale pyramid loss (sppl) with the pyramid of the architecture, and mse where there is none.
         max_epochs: passes over the training images; 100 where no budget is given.
@@ -94,7 +98,8 @@ def retrain(
         gradient_clip: largest norm of the gradient; null for no limit.
         schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
         average_decay: of the moving average of the weights.
-        validation_fraction: share of the training images that choose the weights.
+        validation_fraction: share of the training images that choose the weights; with 0 all of them train, and the
+            moving average at the end is kept.
         augmentation: how crops are turned, scaled and placed.
         cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
@@ -113,17 +118,25 @@ def retrain(
     if precision not in PRECISIONS:
         raise SettingError(f"precision: {precision!r} is not supported; choose {' or '.join(PRECISIONS)}")
     dataset = open_data(data, **(data_settings or {}))
-    cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
-    task = task or usual_task()
     pl.seed_everything(seed, verbose=False)
-    net = create(network, cells, **{"out_channels": task.out_channels, **(network_settings or {})})
+    if from_model is None:
+        task = task or usual_task()
+        cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
+        net = create(network, cells, **{"out_channels": task.out_channels, **(network_settings or {})})
+        initialise(net)
+    else:
+        if architecture is not None or network_settings:
+            raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
+        model = from_model if isinstance(from_model, Model) else load_model(from_model)
+        net, network, cells = deepcopy(model.network).train(), model.name, model.architecture
+        task = task or model.task
     if net.settings["out_channels"] != task.out_channels:
         raise SettingError(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
-    initialise(net)
     criterion = create_loss(loss, cells.pooling if cells else None)
-    training, validation = split_off(dataset.samples("train"), validation_fraction, seed)
+    samples = dataset.samples("train")
+    training, validation = split_off(samples, validation_fraction, seed) if validation_fraction else (samples, [])
     check_task(task, training[0])
     settings["task"] = describe_task(task)
     batches = TrainingData(
@@ -161,6 +174,8 @@ def retrain(
     )
     trainer_settings = {"precision": precision, "accelerator": accelerator}
     _fit(module, batches, run, trainer_settings, resume=resume)
+    if not validation:
+        module.keep("average", None)
     if not module.best:
         raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
     net.load_state_dict(module.best["state"])
@@ -200,6 +215,7 @@ def _fit(
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             **_validate_every(budget),
+            limit_val_batches=None if module.validation else 0,
             callbacks=[
                 module.timer,
                 StopAtStep(run, stop),
@@ -211,7 +227,8 @@ def _fit(
         )
         checkpoint = str(run.last_checkpoint) if resume else None
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
-        trainer.validate(module, datamodule=batches, verbose=False)
+        if module.validation:
+            trainer.validate(module, datamodule=batches, verbose=False)
 
 
 def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:

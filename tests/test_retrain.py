@@ -163,6 +163,29 @@ def test_enlarging(shanghaitech, tmp_path):
     assert (settings["cells"], settings["width"], settings["taps"], settings["map_stride"]) == (8, 32, [4, 6, 8], 2)
 
 
+def test_fine_tuning_begins_with_a_models_weights(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "first", max_steps=3, task=Counting(sigma=3))
+    first = tmp_path / "first" / "model.safetensors"
+    settings = {**TINY, "network_settings": None, "learning_rate": 1e-9, "validation_fraction": 0}
+    model = retrain(data=shanghaitech, from_model=first, out=tmp_path / "second", max_steps=1, **settings)
+    trained = {name for name, _ in model.network.named_parameters()}
+    for name, value in weights(load_model(first)).items():
+        if name in trained:  # not the running means of batch norm
+            torch.testing.assert_close(weights(model)[name], value)
+    assert (model.name, model.architecture, model.task) == ("amsnet", random_architecture(0, LIGHT), Counting(sigma=3))
+    with pytest.raises(SettingError, match="from_model: brings its own network; leave out architecture"):
+        train(shanghaitech, tmp_path / "third", from_model=first)
+
+
+def test_without_validation_all_images_train_and_the_average_is_kept(shanghaitech, tmp_path):
+    model = train(shanghaitech, tmp_path / "run", max_steps=4, validation_fraction=0)
+    assert (model.facts["training_images"], model.facts["validation_images"]) == (8, 0)
+    assert (model.facts["weights"], model.facts["step"], model.facts["validation_mae"]) == ("average", 4, None)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in weights(model).items():
+        torch.testing.assert_close(value, state[f"average.module.{name}"])
+
+
 def test_schedules():
     budget = Budget(steps=100, seconds=50)
     assert budget.progress(50, 0) == 0.5

@@ -16,6 +16,7 @@ from nni_count.networks.network import Network
 from nni_count.networks.sanet import SANet
 from nni_count.networks.switch_cnn import SwitchCNN
 from nni_count.networks.tednet import TEDNet
+from nni_count.networks.unet import UNet
 
 #: name → class that takes settings
 HAND_DESIGNED: dict[str, type[HandDesigned]] = {
@@ -25,6 +26,7 @@ HAND_DESIGNED: dict[str, type[HandDesigned]] = {
     "can": CAN,
     "tednet": TEDNet,
     "switch_cnn": SwitchCNN,
+    "unet": UNet,
 }
 
 #: name → class; those that are not hand-designed take an architecture first

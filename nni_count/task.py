@@ -213,6 +213,12 @@ def checked_target(task: Task, sample: Sample, shape: tuple[int, int], stride: i
     return target
 
 
+def middles(maps: np.ndarray, stride: int) -> np.ndarray:
+    """The values in the middle of each cell: ``(K, H, W)`` → ``(K, ceil(H / stride), ceil(W / stride))``."""
+    rows, columns = (np.minimum(np.arange(0, side, stride) + stride // 2, side - 1) for side in maps.shape[1:])
+    return maps[:, rows[:, None], columns]
+
+
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean of those values that are finite numbers; None where none is."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]

@@ -172,6 +172,8 @@ def test_fine_tuning_begins_with_a_models_weights(shanghaitech, tmp_path):
     for name, value in weights(load_model(first)).items():
         if name in trained:  # not the running means of batch norm
             torch.testing.assert_close(weights(model)[name], value)
+    before, after = (weights(one)["up_sampling.first.2.running_var"] for one in (load_model(first), model))
+    assert (before != after).any()  # batch norm is at training again
     assert (model.name, model.architecture, model.task) == ("amsnet", random_architecture(0, LIGHT), Counting(sigma=3))
     with pytest.raises(SettingError, match="from_model: brings its own network; leave out architecture"):
         train(shanghaitech, tmp_path / "third", from_model=first)

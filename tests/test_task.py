@@ -25,7 +25,7 @@ from nni_count.evaluate import evaluate, table
 from nni_count.model import load_model
 from nni_count.predict import predict
 from nni_count.retrain import retrain
-from nni_count.task import Task, check_task, create_task, usual_task
+from nni_count.task import Task, check_task, create_task, middles, usual_task
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Brightness(Task):
     unit = "brightness"
 
     def target(self, sample, shape, stride):
-        values = sample.map(shape)[:, stride // 2 :: stride, stride // 2 :: stride]
-        return values * self.scale * sample.zoom**0
+        return middles(sample.map(shape), stride) * self.scale
 
     def estimate(self, output, stride):
         return output / self.scale
@@ -117,6 +116,14 @@ def test_beyond_the_image_a_map_is_zero():
         [colour_sample(size=(16, 16))], Brightness(1), crop_size=64, stride=1, seed=0, augmentation=augmentation
     )
     assert np.count_nonzero(stream[0][1].any(0)) == 16 * 16
+
+
+@pytest.mark.parametrize(("size", "stride"), [((8, 12), 4), ((9, 13), 4), ((11, 5), 4), ((3, 3), 2), ((3, 2), 1)])
+def test_a_cell_has_the_value_of_its_middle(size, stride):
+    maps = np.arange(size[0] * size[1], dtype=np.float32).reshape(1, *size)
+    cells = middles(maps, stride)
+    assert cells.shape == (1, -(-size[0] // stride), -(-size[1] // stride))
+    assert cells[0, 0, 0] == maps[0, stride // 2, stride // 2]
 
 
 def test_quarter_turns_take_points_along():

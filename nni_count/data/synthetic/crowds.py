@@ -112,7 +112,11 @@ class CrowdStream(Stream):
         return f"synthetic-{self.seed}" if self.level == "easy" else f"synthetic-{self.level}-{self.seed}"
 
     def points(self, index: int) -> np.ndarray:
-        return self._draw(index)[1].points
+        return self.scene(index).points
+
+    def scene(self, index: int) -> Scene:
+        """Where the camera of image ``index`` looks and who stands there."""
+        return self._draw(index)[1]
 
     def image(self, index: int) -> np.ndarray:
         rng, scene = self._draw(index)

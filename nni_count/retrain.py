@@ -238,7 +238,8 @@ def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
 def _validate_every(budget: Budget) -> dict[str, Any]:
     if budget.seconds:
         return {
-            "val_check_interval": timedelta(seconds=max(300.0, budget.seconds / VALIDATIONS)),
+            # they count as training time, so a run of ten minutes has only the one after its end
+            "val_check_interval": timedelta(seconds=max(600.0, budget.seconds / VALIDATIONS)),
             "check_val_every_n_epoch": None,
         }
     assert budget.steps

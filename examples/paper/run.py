@@ -1,0 +1,217 @@
+"""Train and judge the rows of a table, and set what was measured beside what was published.
+
+Run: python examples/paper/run.py examples/paper/table_2.yaml --data part_A_final --out runs/table_2
+
+A table is a YAML file: ``common`` settings of ``nni-count retrain`` and, under ``rows``, what differs by row. Every row
+is a run of ``nni-count retrain`` and one of ``nni-count evaluate`` in ``OUT/<row>/``; the configuration that did it
+stands there. Rows that are done are skipped and an interrupted one goes on, so the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from nni_count.cli import main as nni_count
+from nni_count.model import load_model
+from nni_count.published import SHA, Published, counterpart, dataset_of, notes
+
+FIGURES = {"mae": ".1f", "rmse": ".1f", "psnr": ".2f", "ssim": ".3f"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    table = yaml.safe_load(options.table.read_text(encoding="utf-8"))
+    rows = {name: {**table.get("common", {}), **row} for name, row in table["rows"].items()}
+    unknown = [name for name in options.rows or () if name not in rows]
+    if unknown:
+        sys.exit(f"--rows: {unknown[0]!r} is unknown; known: {', '.join(rows)}")
+    reports: dict[str, list[dict[str, Any]]] = {}
+    for name in options.rows or rows:
+        reports[name] = []
+        for fold in range(1, options.folds + 1):
+            report = _row(name, rows[name], options, fold if options.folds > 1 else None)
+            if report is None:
+                return 2
+            reports[name].append(report)
+            _write(options.out, table.get("title", options.table.stem), reports)
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+    print(f"written to {options.out}")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="the table, e.g. examples/paper/table_2.yaml")
+    parser.add_argument("--data", required=True, help="folder of the data set, or synthetic")
+    parser.add_argument("--out", type=Path, required=True, help="folder of all rows")
+    parser.add_argument("--max_time", help="to train each row, DD:HH:MM:SS; else as the table says")
+    parser.add_argument("--architecture", type=Path, help="cells of all rows that have some; else the table's")
+    parser.add_argument("--rows", nargs="+", help="only these rows, by name")
+    parser.add_argument("--folds", type=int, default=1, help="5 for UCF_CC_50: each row is trained on every fold")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of retrain, for all rows")
+    parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
+    parser.add_argument("--validation", action="store_true", help="leave the test part alone: validation figures only")
+    return parser.parse_args(arguments)
+
+
+def _row(name: str, settings: dict[str, Any], options: argparse.Namespace, fold: int | None) -> dict[str, Any] | None:
+    """Train and judge a row as far as it is not done: its report, or None where a command failed."""
+    folder = options.out / re.sub(r"\W+", "_", name).strip("_") / (f"fold_{fold}" if fold else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    model, test = folder / "retrain" / "model.safetensors", folder / "test"
+    settings = _resolved(settings, options)
+    reader = {**settings.pop("data_settings", {}), **({"fold": fold} if fold else {})}
+    data = {"data": options.data, "data_settings": reader or None}
+    if not model.is_file():
+        _write_yaml(folder / "retrain.yaml", {**settings, **data})
+        resume = ["--resume"] if (folder / "retrain" / "checkpoints" / "last.ckpt").is_file() else []
+        if not resume:
+            shutil.rmtree(folder / "retrain", ignore_errors=True)
+        line = ["retrain", "--config", str(folder / "retrain.yaml"), "--out", str(folder / "retrain"), *resume]
+        if _call(line):
+            return None
+    if options.validation:
+        trained = load_model(model)
+        network = {"name": trained.name, "settings": trained.network.settings}
+        facts = trained.facts
+        return {
+            "data": facts["data"],
+            "split": "validation",
+            "network": network,
+            "model": facts,
+            "mae": facts["validation_mae"],
+            "parameters": trained.parameters,
+        }
+    if not (test / "evaluation.json").is_file():
+        shutil.rmtree(test, ignore_errors=True)
+        _write_yaml(folder / "test.yaml", {"model": str(model), **data, "split": "test"})
+        device = "cuda" if options.accelerator == "gpu" else "cpu"
+        if _call(["evaluate", "--config", str(folder / "test.yaml"), "--accelerator", device, "--out", str(test)]):
+            return None
+    report: dict[str, Any] = json.loads((test / "evaluation.json").read_text(encoding="utf-8"))
+    return report
+
+
+def _resolved(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """A row's settings of retrain: files as seen from here, and what the command line says instead."""
+    row = {**settings, "accelerator": options.accelerator}
+    if "architecture" in row:
+        row["architecture"] = str(options.architecture or (options.table.parent / row["architecture"]).resolve())
+    for text in options.set:
+        key, _, value = text.partition("=")
+        *owners, last = key.split(".")
+        place = row
+        for owner in owners:
+            place[owner] = dict(place[owner]) if isinstance(place.get(owner), Mapping) else {}
+            place = place[owner]
+        place[last] = yaml.safe_load(value)
+    if options.max_time:
+        row = {name: value for name, value in row.items() if name not in ("max_epochs", "max_steps")}
+        row["max_time"] = options.max_time
+    return row
+
+
+def _call(line: list[str]) -> int:
+    print("nni-count " + " ".join(line), flush=True)
+    return nni_count(line)
+
+
+def _write_yaml(path: Path, settings: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+
+
+def _write(out: Path, title: str, reports: Mapping[str, list[dict[str, Any]]]) -> None:
+    """``table.md``, ``results.json`` and ``parameters.png`` of the rows so far."""
+    means = {name: _mean(folds) for name, folds in reports.items()}
+    (out / "results.json").write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
+    lines = [f"# {title}", "", *_table(means), ""]
+    for name, report in means.items():
+        row = counterpart(report)
+        if row is not None:
+            lines += [f"{name}, published as {row.method} ({row.table}):", ""]
+            lines += [*(f"- {note}" for note in notes(report, row)), ""]
+    (out / "table.md").write_text("\n".join(lines), encoding="utf-8")
+    if len(means) > 1:
+        _draw(means, out / "parameters.png")
+
+
+def _mean(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first fold's report with the mean figures of all."""
+    numbers = {
+        name: float(np.mean([fold[name] for fold in folds]))
+        for name in (*FIGURES, "seconds_per_image")
+        if all(fold.get(name) is not None for fold in folds)
+    }
+    return {**folds[0], **numbers, "folds": len(folds)}
+
+
+def _table(reports: Mapping[str, dict[str, Any]]) -> list[str]:
+    first = next(iter(reports.values()))
+    protocol, scenes = first.get("map_protocol", "no maps"), list(first.get("groups", ()))
+    head = ["", "parameters", "training", "MAE", "95%", "RMSE", f"PSNR ({protocol})", f"SSIM ({protocol})", "s/image"]
+    head += [f"MAE {scene}" for scene in scenes]
+    head += [f"published {name}" for name in ("MAE", "RMSE", "PSNR", "SSIM", "parameters")]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, report in reports.items():
+        facts, low_high = report["model"], report.get("mae_interval")
+        mae = report.get("group_mae", report["mae"])
+        seconds = report.get("seconds_per_image")
+        cells = [
+            name,
+            f"{report['parameters']:,}",
+            f"{facts['seconds'] / 60:.1f} min, {facts['steps']:,} steps",
+            f"{mae:.1f}",
+            "" if low_high is None else f"{low_high[0]:.1f}–{low_high[1]:.1f}",
+            *(_text(report.get(figure), form) for figure, form in list(FIGURES.items())[1:]),
+            _text(seconds, ".2f"),
+            *(f"{report['groups'][scene]['mae']:.1f}" for scene in scenes),
+            *_published(counterpart(report)),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    if first.get("constant_mae") is not None:
+        lines += ["", f"Always the training mean: MAE {first['constant_mae']:.1f}."]
+    return [*lines, "", f"{first['data']}, {first['split']} part; seed {first['model']['seed']}."]
+
+
+def _published(row: Published | None) -> list[str]:
+    if row is None:
+        return [""] * (len(FIGURES) + 1)
+    size = "" if row.parameters is None else f"{row.parameters / 1e6:.2f}M"
+    return [*(_text(getattr(row, figure), form) for figure, form in FIGURES.items()), size]
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _draw(reports: Mapping[str, dict[str, Any]], path: Path) -> None:
+    """Parameters against MAE (figure 5), the published points hollow."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, report in reports.items():
+        (shown,) = axes.plot(report["parameters"], report["mae"], "o")
+        axes.annotate(
+            name, (report["parameters"], report["mae"]), fontsize=8, xytext=(4, 4), textcoords="offset points"
+        )
+        row = counterpart(report)
+        if row is not None and row.parameters and dataset_of(report["data"]) == SHA:
+            axes.plot(row.parameters, row.mae, "o", markerfacecolor="none", color=shown.get_color())
+    axes.set(xlabel="parameters", ylabel="MAE", xscale="log", title="measured (filled), published (hollow)")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nni_count.data import READERS, open_data
+from nni_count.data import READERS, SYNTHETIC, open_data
 from nni_count.data.checks import Finding, check_counts, check_points
 from nni_count.data.dataset import Dataset
 from nni_count.data.examination import (
@@ -26,6 +26,7 @@ from nni_count.data.examination import (
 )
 from nni_count.data.near_duplicates import BITS, LIMIT
 from nni_count.data.sample import Sample
+from nni_count.errors import DataError
 from nni_count.files import write_text
 from nni_count.run import open_run
 from nni_count.sheet import Panel, draw_sheet
@@ -68,7 +69,7 @@ def doctor(
     duplicates, near-duplicates of one part in another, image files that belong to no part.
 
     Args:
-        data: folder of a data set, or ``synthetic``.
+        data: folder of a data set, ``synthetic`` or ``synthetic-cells``.
         out: folder for ``doctor.json`` and ``thumbnails.png``, and where there are near-duplicates for
             ``near_duplicates.png`` and ``near_duplicates.txt`` (training images, one a line, as paths from the data's
             root). Without it, nothing is written.
@@ -158,17 +159,12 @@ def _figure_lines(splits: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 def _open(data: str | Path | Dataset, settings: dict[str, Any]) -> tuple[Dataset | None, list[Finding]]:
     """The data set, or none and why: the folder fits no reader, or several."""
-    if isinstance(data, Dataset) or str(data) == "synthetic":
+    if isinstance(data, Dataset) or str(data) in SYNTHETIC or not Path(data).is_dir():
         return open_data(data, **settings), []
-    root = Path(data)
-    if root.is_dir() and settings.get("format") is None:
-        fitting = [name for name, reader in READERS.items() if reader.recognises(root)]
-        if len(fitting) != 1:
-            message = (
-                f"fits {' and '.join(fitting)}; say which with --data.format" if fitting else "fits no known layout"
-            )
-            return None, [Finding("layout", str(root), message, fault=True)]
-    return open_data(data, **{**settings, "outside": "keep"}), []
+    try:
+        return open_data(data, **{**settings, "outside": "keep"}), []
+    except DataError as error:
+        return None, [Finding("layout", "folder", str(error), fault=True)]
 
 
 def _format(dataset: Dataset) -> str:

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 
 from nni_count.architecture import Architecture, read_architecture
-from nni_count.data import open_data, split_off
+from nni_count.data import open_data
 from nni_count.data.crops import USUAL, Augmentation
 from nni_count.data.datamodule import TrainingData
 from nni_count.data.dataset import Dataset
@@ -72,7 +72,7 @@ def retrain(
     seed: int = 0,
     resume: bool = False,
 ) -> Model:
-    """Train a network and keep the weights that do best on a validation part of the training images.
+    """Train a network and keep the weights that do best on a validation part.
 
     The test part is never read. Beside the weights their moving average is kept; which of the two is saved, and from
     when, is decided on the validation part.
@@ -98,8 +98,9 @@ def retrain(
         gradient_clip: largest norm of the gradient; null for no limit.
         schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
         average_decay: of the moving average of the weights.
-        validation_fraction: share of the training images that choose the weights; with 0 all of them train, and the
-            moving average at the end is kept.
+        validation_fraction: share of the training images that choose the weights, where the data set has no
+            validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them train,
+            and the moving average at the end is kept.
         augmentation: how crops are turned, scaled and placed.
         cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
@@ -135,8 +136,7 @@ def retrain(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
     criterion = create_loss(loss, cells.pooling if cells else None)
-    samples = dataset.samples("train")
-    training, validation = split_off(samples, validation_fraction, seed) if validation_fraction else (samples, [])
+    training, validation = dataset.training_parts(validation_fraction, seed)
     check_task(task, training[0])
     settings["task"] = describe_task(task)
     batches = TrainingData(

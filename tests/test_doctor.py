@@ -220,6 +220,19 @@ def test_a_fault_that_both_drawn_parts_meet_is_listed_once(tmp_path):
     assert "005" in fault["message"]
 
 
+def test_synthetic_cells_can_be_looked_at():
+    report = doctor(data="synthetic-cells", data_settings={"train": 2, "test": 1})
+    assert report["splits"]["train"]["images"] == 2
+    assert report["faults"] == report["warnings"] == []
+
+
+def test_a_reader_that_cannot_choose_its_files_is_a_fault(tmp_path):
+    for name in ("a_train.json", "b_train.json"):
+        (tmp_path / name).write_text('{"images": [], "annotations": []}')
+    (fault,) = doctor(data=tmp_path)["faults"]
+    assert "both annotate the part 'train'" in fault["message"]
+
+
 def test_any_data_set_can_be_looked_at(tmp_path):
     report = doctor(data="synthetic", data_settings={"train": 3, "test": 2, "size": 64}, out=tmp_path / "out")
     assert {split: facts["images"] for split, facts in report["splits"].items()} == {"train": 3, "test": 2}
@@ -262,6 +275,10 @@ def test_odd_points_are_red(tmp_path, points):
     page = sheet(tmp_path, points)
     assert len(coloured(page, ODD))
     assert len(coloured(page, POINT))
+
+
+def test_what_is_no_finding_is_not_red(tmp_path):
+    assert not len(coloured(sheet(tmp_path, [[100, 50], [0, 0], [60, 20]]), ODD))  # counted from 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 900), (2000, 3), (64, 64)])

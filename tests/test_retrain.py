@@ -12,7 +12,7 @@ import nni_count.retrain  # noqa: F401 - for the module in sys.modules
 from nni_count.counting import Counting
 from nni_count.data import open_data
 from nni_count.data.batches import crop_loader
-from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+from nni_count.errors import DataError, Interrupted, RunError, SettingError, TrainingError
 from nni_count.learner import Budget, cosine
 from nni_count.model import load_model
 from nni_count.networks import initialise
@@ -79,6 +79,18 @@ def test_the_test_part_is_never_read(shanghaitech, tmp_path):
     for path in (shanghaitech / "test_data" / "images").iterdir():
         path.write_bytes(b"not an image")
     assert train(shanghaitech, tmp_path / "run", max_steps=1).facts["steps"] == 1
+
+
+def test_images_beyond_the_cache_are_trained_on_too(shanghaitech, tmp_path):
+    models = [train(shanghaitech, tmp_path / str(size), max_steps=5, cache_gb=size) for size in (2, 3e4 / 2**30)]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=0, atol=1e-6)
+
+
+def test_a_damaged_image_is_named_by_workers_too(shanghaitech, tmp_path):
+    for path in (shanghaitech / "train_data" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(DataError, match=r"^\S+\.jpg: not a readable image [^\n]*$"):
+        train(shanghaitech, tmp_path / "run", max_steps=1, num_workers=1)
 
 
 def test_the_same_seed_gives_the_same_model(shanghaitech, tmp_path):

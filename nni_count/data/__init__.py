@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from nni_count.data.jhu_crowd import JHUCrowd
 from nni_count.data.labelme import LabelMe
 from nni_count.data.mall import Mall
 from nni_count.data.nwpu import NWPU
+from nni_count.data.own import OwnData
 from nni_count.data.shanghaitech import ShanghaiTech
 from nni_count.data.splits import halves, pick, split_off
+from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
 from nni_count.data.ucf_cc_50 import UCFCC50
 from nni_count.data.ucf_qnrf import UCFQNRF
 from nni_count.data.voc import VOC
@@ -42,6 +45,15 @@ READERS: dict[str, type[Dataset]] = {
     "voc": VOC,
 }
 
+#: of those, the ones that people annotate their own images in, which may lie anywhere
+OWN = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+
+#: what is drawn and not read from a folder
+SYNTHETIC: dict[str, type[SyntheticCrowds | SyntheticCells]] = {
+    "synthetic": SyntheticCrowds,
+    "synthetic-cells": SyntheticCells,
+}
+
 
 def open_data(data: str | Path | Dataset, *, format: str | None = None, **settings: Any) -> Dataset:
     """The data set in a folder, its layout recognised from the files; or synthetic crowds or cells.
@@ -57,27 +69,39 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
     """
     if isinstance(data, Dataset):
         return data
-    if str(data) in ("synthetic", "synthetic-cells") and format is None:
-        from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
-
-        made = SyntheticCrowds if str(data) == "synthetic" else SyntheticCells
-        _check_settings(made, str(data), settings)
-        return made(**settings)
+    if str(data) in SYNTHETIC and format is None:
+        _check_settings(SYNTHETIC[str(data)], str(data), settings)
+        return SYNTHETIC[str(data)](**settings)
     root = Path(data)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
     if format is not None and format not in READERS:
         raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
-    found = [name for name, reader in READERS.items() if reader.recognises(root) and format in (None, name)]
+    found = [name for name in fitting(root) if format in (None, name)]
     if not found:
-        layouts = "; ".join(
-            f"{name}: {reader.layout}" for name, reader in READERS.items() if format is None or name == format
-        )
-        raise DataError(f"{root}: no known layout ({layouts}); check the path or give --data.format")
+        meant = _meant(root)
+        remedy = f"do you mean {meant}?" if meant else "check the path or give --data.format"
+        what = f"is not laid out as {format}: {READERS[format].layout}" if format else "no known layout"
+        raise DataError(f"{root}: {what} (known: {', '.join(READERS)}); {remedy}")
     if len(found) > 1:
         raise DataError(f"{root}: fits {' and '.join(found)}; say which with --data.format")
     _check_settings(READERS[found[0]], found[0], settings)
     return READERS[found[0]](root, **settings)
+
+
+def fitting(root: Path) -> list[str]:
+    """The layouts that a folder has, by name; more than one where its files leave doubt."""
+    try:
+        return [name for name, reader in READERS.items() if reader.recognises(root)]
+    except OSError:  # what may not be read has none
+        return []
+
+
+def _meant(root: Path) -> Path | None:
+    """A folder above or below that has a layout, where a path is a step or two off."""
+    above = [folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN]
+    below = (folder for folder in islice(chain(root.glob("*/"), root.glob("*/*/")), 200) if folder.is_dir())
+    return next(chain(above, (folder for folder in below if fitting(folder))), None)
 
 
 def known_settings(reader: type[Dataset]) -> list[str]:

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from nni_count.data.density import Array
+from nni_count.data.density import Array, check_shape
 from nni_count.errors import DataError, SettingError
 
 
@@ -36,7 +36,7 @@ def adaptive_sigma(
         ``(N,)`` float64, for :func:`nni_count.data.density.density_map`; a tensor for a tensor.
 
     Raises:
-        DataError: a point is no number.
+        DataError: a point is no number, or has more or less than two.
         SettingError: a setting is out of its range.
     """
     if beta <= 0 or neighbours < 1 or alone <= 0 or not 0 < limits[0] <= limits[1]:
@@ -48,7 +48,9 @@ def adaptive_sigma(
         array = points.detach().cpu().double().numpy()
         of_array = adaptive_sigma(array, beta=beta, neighbours=neighbours, limits=limits, alone=alone)
         return torch.from_numpy(of_array).to(points.device)
-    heads = np.asarray(points, np.float64).reshape(-1, 2)
+    heads = np.asarray(points, np.float64)
+    check_shape(heads.shape)
+    heads = heads.reshape(-1, 2)
     if not np.isfinite(heads).all():
         raise DataError("adaptive kernels: a point is NaN or infinite; mend the annotation")
     if len(heads) < 2:

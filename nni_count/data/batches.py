@@ -16,7 +16,7 @@ from nni_count.data.cache import ImageCache
 from nni_count.data.crops import USUAL, Augmentation, CropStream
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.errors import SettingError
+from nni_count.errors import DataError, SettingError
 from nni_count.task import Task
 
 
@@ -84,9 +84,12 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
-            self.given += 1
-            yield batch
+        try:
+            for batch in batches:
+                self.given += 1
+                yield batch
+        except DataError as error:  # a worker's comes with its whole traceback
+            raise DataError(str(error).rpartition("DataError: ")[2]) from error
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "given": self.given}

@@ -13,21 +13,27 @@ from nni_count.data.text import read_points
 class CSVPoints(OwnData):
     """``images/NAME.jpg`` with ``points/NAME.csv``, or both side by side: a line ``x,y`` for each point.
 
-    A first line may name the columns; those called x and y are then taken. Comma, semicolon or tab stand between them.
-    An image with nobody has an empty file.
+    A first line may name the columns; those called x and y are then taken. Comma, semicolon or tab stand between them;
+    beside a semicolon or tab, a comma is a decimal one. An image with nobody has an empty file.
     """
 
     layout = "images/NAME.jpg with points/NAME.csv, or side by side"
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        return any(any(root.glob(f"{folder}*.csv")) for folder in ("", "points/", "images/"))
+        return any(find_files(root / folder, ".csv") for folder in ("", "points", "images"))
 
     def read_all(self) -> list[Sample]:
         image_folder = self.image_folder()
-        point_folder = next(f for f in (self.root / "points", image_folder, self.root) if any(f.glob("*.csv")))
+        point_folder = next(f for f in (self.root / "points", image_folder, self.root) if find_files(f, ".csv"))
         images, points = find_images(image_folder), find_files(point_folder, ".csv")
         return self.gather(
             self.check_pairs(images, points, image_folder, point_folder),
-            lambda name: self.sample(name, images[name], read_points(points[name], "[,;\t]", header=True)),
+            lambda name: self.sample(name, images[name], read_points(points[name], _cells, header=True)),
         )
+
+
+def _cells(line: str) -> list[str]:
+    separator = next((mark for mark in "\t;" if mark in line), ",")
+    cells = [cell.strip().strip('"') for cell in line.split(separator)]
+    return cells if separator == "," else [cell.replace(",", ".") for cell in cells]

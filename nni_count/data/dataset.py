@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
-from nni_count.data.splits import pick
+from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
 
 T = TypeVar("T")
@@ -102,6 +102,19 @@ class Dataset(ABC):
         if not samples:
             raise DataError(f"{self.root}: the split {split!r} has no images; check the folder")
         return samples
+
+    def training_parts(self, fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+        """What is learned from, and what chooses among the weights; neither is in the test part.
+
+        The latter is the data set's own validation part. Where it has none, or no test part beside it, so that figures
+        are given on ``val``, it is a seeded ``fraction`` of the training part; with ``fraction`` 0 it is empty.
+        """
+        training = self.samples("train")
+        if not fraction:
+            return training, []
+        if {"val", "test"} <= set(self.splits):
+            return training, self.samples("val")
+        return split_off(training, fraction, seed)
 
     def collect(self, split: str) -> tuple[list[Sample], list[DataError]]:
         """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first.
@@ -263,10 +276,14 @@ def find_images(*folders: Path) -> dict[str, Path]:
 
 
 def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "") -> Mapping[str, Path]:
-    """Files ``{prefix}{name}{ending}{suffix}`` of a folder by name; nothing where there is no folder."""
-    paths = sorted(folder.glob(f"{prefix}*{ending}{suffix}"))
+    """Files ``{prefix}{name}{ending}{suffix}`` of a folder by name; nothing where there is no folder.
+
+    The suffix, in small letters, may stand there in capitals.
+    """
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
     return {
-        path.name.removeprefix(prefix).removesuffix(ending + suffix): path
+        path.stem.removeprefix(prefix).removesuffix(ending): path
         for path in paths
+        if path.suffix.lower() == suffix and path.stem.startswith(prefix) and path.stem.endswith(ending)
         if not path.name.startswith(".")
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -59,14 +59,16 @@ def density_map(
         ``(ceil(H / stride), ceil(W / stride))`` float32.
 
     Raises:
-        DataError: a point is no number.
+        DataError: a point is no number, or has more or less than two.
         SettingError: a setting is out of its range.
     """
     if border not in BORDERS:
         raise SettingError(f"density map: border {border!r} is unknown; choose {', '.join(BORDERS)}")
     if stride < 1:
         raise SettingError(f"density map: stride {stride} must be positive")
-    heads = _tensor(points).reshape(-1, 2)
+    heads = _tensor(points)
+    check_shape(heads.shape)
+    heads = heads.reshape(-1, 2)
     if not bool(torch.isfinite(heads).all()):
         raise DataError("density map: a point is NaN or infinite; mend the annotation")
     if kernel_size is None:
@@ -78,6 +80,12 @@ def density_map(
     inside = ((heads >= 0) & (heads < heads.new_tensor([shape[1], shape[0]]))).all(1)
     density = _add_kernels(heads[inside], deviation[inside], radius[inside], shape, border, stride)
     return density if isinstance(points, Tensor) else density.numpy()
+
+
+def check_shape(shape: Sequence[int]) -> None:
+    """Refuse points that are not ``(N, 2)``; where there are none, any empty array will do."""
+    if 0 not in shape and (len(shape) != 2 or shape[1] != 2):
+        raise DataError(f"points have the shape {tuple(shape)}, expected (N, 2): x and y of each")
 
 
 def _tensor(values: np.ndarray | Tensor) -> Tensor:

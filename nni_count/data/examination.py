@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,20 +59,22 @@ class Pair:
         return {"first": self.first.where, "second": self.second.where, **facts}
 
 
-def look_at(split: str, samples: Iterable[Sample]) -> tuple[list[Look], list[Finding]]:
-    """Read every image of a part once; those that cannot be read are findings."""
-    looks, unreadable = [], []
-    for sample in samples:
-        try:
-            image = sample.read()
-        except DataError as error:
-            unreadable.append(Finding("unreadable", f"{split} {sample.name}", str(error), fault=True))
-            continue
-        height, width = image.shape[:2]
-        grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
-        digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-        looks.append(Look(split, sample, width, height, grey, digest, perceptual_hash(image)))
-    return looks, unreadable
+def look_at(split: str, samples: Sequence[Sample]) -> tuple[list[Look], list[Finding]]:
+    """Read every image of a part once, as many at a time as there are cores; those that cannot be read are findings."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(lambda sample: _look(split, sample), samples))
+    return [one for one in found if isinstance(one, Look)], [one for one in found if isinstance(one, Finding)]
+
+
+def _look(split: str, sample: Sample) -> Look | Finding:
+    try:
+        image = sample.read()
+    except DataError as error:
+        return Finding("unreadable", f"{split} {sample.name}", str(error), fault=True)
+    height, width = image.shape[:2]
+    grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
+    digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+    return Look(split, sample, width, height, grey, digest, perceptual_hash(image))
 
 
 def figures(samples: Sequence[Sample], looks: Sequence[Look]) -> dict[str, Any]:

@@ -32,5 +32,5 @@ class JHUCrowd(Dataset):
         images, points = find_images(image_folder), find_files(point_folder, ".txt")
         return self.gather(
             self.check_pairs(images, points, image_folder, point_folder),
-            lambda name: self.sample(name, images[name], read_points(points[name], r"\s+")),
+            lambda name: self.sample(name, images[name], read_points(points[name])),
         )

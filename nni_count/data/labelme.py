@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.dataset import find_images
+from nni_count.data.dataset import find_files, find_images
 from nni_count.data.own import LabelledData
 from nni_count.data.sample import Sample
 from nni_count.data.text import head, read_json, understood
@@ -55,5 +55,5 @@ class LabelMe(LabelledData):
 
 
 def _documents(root: Path) -> dict[str, Path]:
-    paths = [path for folder in FOLDERS for path in sorted((root / folder).glob("*.json"))]
+    paths = [path for folder in FOLDERS for path in find_files(root / folder, ".json").values()]
     return {path.stem: path for path in paths if '"shapes"' in head(path)}

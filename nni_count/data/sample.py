@@ -113,8 +113,8 @@ def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
             warnings.simplefilter("ignore")  # of the size, which is checked here
             with Image.open(path) as image:
                 width, height = image.size
-                # of a PNG, which no camera writes, PIL would decode all pixels to find out
-                marked = oriented and image.format != "PNG"
+                # without a mark in the header PIL would decode all pixels to find out; a TIFF is turned already
+                marked = oriented and "exif" in image.info and image.format != "TIFF"
                 turned = marked and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except DataError:
         raise
@@ -180,9 +180,18 @@ def read_prepared(
 
 
 def _truncated_jpeg(data: np.ndarray) -> bool:
-    """OpenCV fills the missing part of a JPEG with grey and says nothing; the end marker tells."""
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"
-    return is_jpeg and b"\xff\xd9" not in data[-4096:].tobytes()
+    """OpenCV fills the missing part of a JPEG with grey and says nothing; the end marker tells.
+
+    It is looked for behind the header, which may hold a whole small JPEG; what telephones append may come after it.
+    """
+    content = data.tobytes()
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    position = 2
+    while content[position : position + 1] == b"\xff" and content[position + 1 : position + 2] != b"\xda":
+        filling = content[position + 1 : position + 2] == b"\xff"
+        position += 1 if filling else 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return content.find(b"\xff\xd9", position) < 0
 
 
 def is_outside(points: np.ndarray, width: int, height: int) -> np.ndarray:

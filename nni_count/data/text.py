@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,10 @@ def read_bytes(path: Path) -> bytes:
 
 def read_text(path: Path) -> str:
     """A UTF-8 file, with or without a byte order mark."""
-    with understood(path, "text"):
+    try:
         return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -85,26 +86,28 @@ def head(path: Path, size: int = 4096) -> str:
         return ""
 
 
-def read_points(path: Path, separator: str, *, header: bool = False) -> np.ndarray:
-    """A table whose first two columns are x and y: ``(N, 2)``; an empty file is an image with nobody.
+def read_points(path: Path, split: Callable[[str], list[str]] = str.split, *, header: bool = False) -> np.ndarray:
+    """A table with a point a line: ``(N, 2)``; an empty file is an image with nobody.
 
     Args:
         path: the file.
-        separator: regular expression of what stands between columns.
-        header: whether a first line may name the columns; x and y are then found by their names.
+        split: cuts a line into cells; x and y are the first two.
+        header: whether the first line may name the columns, so that x and y may stand among others.
     """
     points: list[tuple[float, float]] = []
-    x, y, first = 0, 1, True
-    for number, line in read_lines(path):
-        cells = [cell.strip().strip('"').lower() for cell in re.split(separator, line)]
-        if first and header and {"x", "y"} <= set(cells):
-            x, y = cells.index("x"), cells.index("y")
-        else:
-            try:
-                points.append((float(cells[x]), float(cells[y])))
-            except (ValueError, IndexError) as error:
-                raise DataError(
-                    f"{path}, line {number}: expected x and y, found {line[:40]!r}; mend the line"
-                ) from error
-        first = False
+    x, y, most = 0, 1, 2 if header else 1 << 20  # among unnamed columns, the first two may well be others
+    for index, (number, line) in enumerate(read_lines(path)):
+        cells = split(line)
+        names = [cell.lower() for cell in cells]
+        if header and not index and {"x", "y"} <= set(names):
+            x, y, most = names.index("x"), names.index("y"), 1 << 20
+            continue
+        try:
+            point = float(cells[x]), float(cells[y])
+        except (ValueError, IndexError):
+            point = None
+        if point is None or len(cells) > most:
+            remedy = "mend the line" + (", or name the columns x and y in the first one" if header else "")
+            raise DataError(f"{path}, line {number}: expected x and y, found {line[:40]!r}; {remedy}")
+        points.append(point)
     return np.array(points, np.float64).reshape(-1, 2)

@@ -46,6 +46,6 @@ class VOC(LabelledData):
 def _folder(root: Path) -> Path | None:
     """Where the documents lie."""
     for folder in FOLDERS:
-        if any("<annotation>" in head(path) for path in sorted((root / folder).glob("*.xml"))[:1]):
+        if any("<annotation>" in head(path) for path in find_files(root / folder, ".xml").values()):
             return root / folder
     return None

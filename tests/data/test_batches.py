@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import replace
 from itertools import islice
 
@@ -8,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_count.counting import Counting
+from nni_count.data import open_data
 from nni_count.data.batches import WholeImages, crop_loader
+from nni_count.data.cache import cache_bytes
 from nni_count.data.crops import Augmentation, CropStream, Window
 from nni_count.data.datamodule import TrainingData
 from nni_count.data.pixels import MEAN, STD, normalise
-from nni_count.data.sample import Sample
+from nni_count.data.sample import Sample, image_size
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
 
@@ -235,7 +238,15 @@ def test_workers_share_what_they_have_decoded(tmp_path):
     assert len(batches.dataset.images) == 8
 
 
-def test_the_data_module_gives_crops_and_whole_images_within_one_bound():
+def test_shanghaitech_a_fits_the_default_cache(real_data):
+    dataset = open_data(real_data / "shanghaitech" / "part_A_final")
+    pixels = sum(np.prod(image_size(sample.path)) for sample in dataset.samples("all"))
+    default = inspect.signature(TrainingData).parameters["cache_gb"].default
+    assert 3 * pixels < cache_bytes(default)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_data_module_gives_crops_and_whole_images_within_one_bound(workers):
     samples = synthetic_crowds(8, size=(64, 64))
     data = TrainingData(
         samples[:6],
@@ -245,9 +256,10 @@ def test_the_data_module_gives_crops_and_whole_images_within_one_bound():
         batch_size=2,
         stride=4,
         seed=3,
+        num_workers=workers,
         cache_gb=8 * 64 * 64 * 3 / 2**30,
     )
-    torch.testing.assert_close(list(data.train_dataloader()), list(loader(samples[:6])))
+    torch.testing.assert_close(list(data.train_dataloader()), list(loader(samples[:6])), rtol=0, atol=0)
     whole = list(data.val_dataloader())
     assert [index for _, index in whole] == [0, 1]
     torch.testing.assert_close(whole[0][0], normalise(samples[6].read()))

@@ -44,7 +44,7 @@ def test_suspicious_points_are_named(points, kind, message, fault):
 def test_any_points_are_judged(points):
     array = np.array(points, float).reshape(-1, 2)
     findings = {finding.kind: finding for finding in check_points("", array, 4, 4)}
-    outside = sum(not (0 <= x < 4 and 0 <= y < 4) for x, y in points)
+    outside = sum(not (-1 < x < 5 and -1 < y < 5) for x, y in points)  # within a pixel of the border is inside
     assert ("outside" in findings or "swapped" in findings) == (outside > 0)
     assert number_coincident(array) == len(points) - len(set(points))
 

@@ -169,6 +169,12 @@ def test_a_tensor_on_a_gpu_stays_there():
         torch.testing.assert_close(density.cpu(), density_map(points, (150, 200), sigma=sigma, stride=4))
 
 
+@pytest.mark.parametrize("nobody", [[], np.zeros((0, 2)), np.zeros((0, 0)), torch.zeros(0, 2)])
+def test_nobody_is_an_empty_map(nobody):
+    assert density_map(nobody, (9, 12), sigma=adaptive_sigma(nobody)).shape == (9, 12)
+    assert not density_map(nobody, (9, 12)).any()
+
+
 def test_points_outside_are_left_out():
     points = np.array([[-1.0, 5], [5, 5], [10, 5]])
     assert density_map(points, (10, 10)).sum() == pytest.approx(1)
@@ -182,6 +188,8 @@ def test_points_outside_are_left_out():
     ("settings", "message"),
     [
         ({"points": [[np.nan, 1]]}, "a point is NaN or infinite; mend the annotation"),
+        ({"points": np.ones((4, 3))}, r"points have the shape \(4, 3\), expected \(N, 2\)"),
+        ({"points": np.ones(2)}, r"points have the shape \(2,\)"),
         ({"sigma": 0}, "sigma 0 must be positive"),
         ({"sigma": np.inf}, "sigma inf"),
         ({"sigma": np.array([1.0, -1])}, "sigma .* must be positive"),
@@ -216,8 +224,16 @@ def test_adaptive_sigma_of_few_points_and_of_duplicates():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"beta": 0}, {"neighbours": 0}, {"limits": (5, 1)}, {"limits": (0, 1)}, {"alone": 0}, {"points": [[np.inf, 0]]}],
+    [
+        {"beta": 0},
+        {"neighbours": 0},
+        {"limits": (5, 1)},
+        {"limits": (0, 1)},
+        {"alone": 0},
+        {"points": [[np.inf, 0]]},
+        {"points": np.ones((4, 3))},
+    ],
 )
 def test_nonsense_is_refused_for_adaptive_kernels_too(settings):
-    with pytest.raises(NNICountError, match="adaptive kernels"):
+    with pytest.raises(NNICountError, match=r"adaptive kernels|expected \(N, 2\)"):
         adaptive_sigma(**{"points": np.ones((3, 2)), **settings})

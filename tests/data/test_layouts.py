@@ -1,6 +1,7 @@
 """What is special about a layout: folds, scenes, regions of interest, labels; and the real sets' totals."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -139,6 +140,18 @@ def test_the_published_nwpu_has_no_test_part(tmp_path):
     dataset = open_data(tmp_path / "set")
     assert dataset.splits == ("train", "val")
     assert names(dataset, "val") == ["0004", "0005"]
+    training, validation = dataset.training_parts(0.34, seed=0)  # figures are given on val, so it chooses nothing
+    assert sorted(sample.name for sample in training + validation) == ["0001", "0002", "0003"]
+
+
+def test_a_validation_part_of_its_own_chooses_the_weights(tmp_path):
+    write("jhu_crowd", tmp_path / "set", some(5))
+    shutil.copytree(tmp_path / "set" / "test", tmp_path / "set" / "val")
+    dataset = open_data(tmp_path / "set")
+    assert dataset.splits == ("train", "val", "test")
+    training, validation = dataset.training_parts(0.34, seed=0)
+    assert [sample.name for sample in training] == ["0000", "0001", "0002"]
+    assert {sample.path.parts[-3] for sample in validation} == {"val"}
 
 
 def test_mall_is_divided_after_800_frames(tmp_path):
@@ -186,12 +199,43 @@ def test_some_of_the_training_images_can_be_drawn(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["1.5,2.5\n3,4\n", "\ufeffX;Y\n1.5;2.5\n3;4\n", " ,Area,X,Y\n1,0,1.5,2.5\n2,0,3,4", "y\tx\n2.5\t1.5\n4\t3\n"],
+    [
+        "1.5,2.5\n3,4\n",
+        "\ufeffX;Y\n1.5;2.5\n3;4\n",
+        " ,Area,X,Y\n1,0,1.5,2.5\n2,0,3,4",
+        "y\tx\n2.5\t1.5\n4\t3\n",
+        '"x";"y"\r\n1,5;2,5\r\n3;4\r\n',  # of a German spreadsheet
+    ],
 )
 def test_csv_with_and_without_names_of_columns(tmp_path, text):
     image(tmp_path / "a.jpg", Written())
     (tmp_path / "a.csv").write_text(text)
     np.testing.assert_array_equal(open_data(tmp_path).samples("all")[0].points, [[1.5, 2.5], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"0,1.5,2.5\n1,3,4\n", r"a.csv, line 1: expected x and y, found '0,1.5,2.5'; .* name the columns x and y"),
+        (b"left,top\n1,2\n", r"a.csv, line 1: .* 'left,top'; .* name the columns x and y"),
+        (b"x,y\n1\n", r"a.csv, line 2: expected x and y, found '1'"),
+        ("x,y\n1,2\n".encode("utf-16"), r"a.csv: is no UTF-8 text \(byte 0\); save it as UTF-8"),
+    ],
+)
+def test_a_csv_that_could_be_misread_is_refused(tmp_path, data, message):
+    image(tmp_path / "a.jpg", Written())
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        open_data(tmp_path).samples("all")
+
+
+def test_names_may_have_spaces_other_scripts_and_capitals(tmp_path):
+    for name in ("Плац 1", "café (2)", "a.b"):
+        image(tmp_path / f"{name}.jpg", Written()).rename(tmp_path / f"{name}.JPG")
+        (tmp_path / f"{name}.CSV").write_text("1,2\n")
+    samples = open_data(tmp_path).samples("all")
+    assert sorted(sample.name for sample in samples) == ["a.b", "café (2)", "Плац 1"]
+    assert all(sample.read().shape == (HEIGHT, WIDTH, 3) for sample in samples)
 
 
 def write_coco(root, things, categories, file="annotations/instances.json", name="a.jpg"):

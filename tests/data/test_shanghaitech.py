@@ -147,6 +147,14 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
         open_data(tmp_path / "missing")
     with pytest.raises(SettingError, match="known: shanghaitech"):
         open_data(tmp_path, format="shanghai")
+    with pytest.raises(DataError, match=r"not laid out as mall: frames/seq_\*.jpg"):
+        open_data(tmp_path, format="mall")
+
+
+@pytest.mark.parametrize("near", ["", "part_X/train_data", "part_X/train_data/images"])
+def test_a_path_that_is_a_step_off_is_set_right(shanghaitech, near):
+    with pytest.raises(DataError, match=rf"no known layout .*do you mean {shanghaitech}\?"):
+        open_data(shanghaitech.parent / near)
 
 
 @pytest.mark.parametrize(("settings", "named"), [({"outside": "ignore"}, "outside"), ({"sides": 3}, "sides")])

@@ -1,7 +1,8 @@
 """Batches of crops beside the plain way, and how long a training step waits for them; all in one run.
 
 The plain way decodes the image and blurs the whole map for every crop. Ours is timed after the first pass, without
-workers. ``idle`` is the loader's time over the step's, of the network in examples/shanghaitech, taken in turns.
+workers. ``idle`` is the loader's time over the step's, of the network in examples/shanghaitech, taken in turns. The
+memory for decoded images is bounded by ``--cache_gb``; the process's largest size is given beside what they take.
 
 Run: python benchmarks/loader.py
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import resource
 import statistics
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from scipy.ndimage import gaussian_filter
 from nni_count.architecture import read_architecture
 from nni_count.counting import Counting
 from nni_count.data.batches import CropLoader, crop_loader
+from nni_count.data.cache import cache_bytes
 from nni_count.data.pixels import MEAN, STD
 from nni_count.data.sample import Sample
 from nni_count.losses import ScalePyramidLoss
@@ -72,8 +75,8 @@ def timed(batches: Iterator[Any], number: int) -> list[float]:
     return times
 
 
-def steps(batches: Iterator[Any], number: int, bf16: bool) -> tuple[list[float], list[float]]:
-    """The seconds that the loader takes and those that the step takes."""
+def steps(batches: Iterator[Any], number: int, bf16: bool) -> tuple[list[float], list[float], int]:
+    """The seconds that the loader takes and those that the step takes, and the network's parameters."""
     architecture = read_architecture(ARCHITECTURE)
     network = create("amsnet", architecture)
     initialise(network)
@@ -92,7 +95,8 @@ def steps(batches: Iterator[Any], number: int, bf16: bool) -> tuple[list[float],
         optimizer.step()
         waits.append(middle - start)
         works.append(time.perf_counter() - middle)
-    return waits[1:], works[1:]  # the first step warms up
+    # the first step warms up
+    return waits[1:], works[1:], sum(parameter.numel() for parameter in network.parameters())
 
 
 def main() -> None:
@@ -103,11 +107,18 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--cache_gb", type=float, default=2.0)
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     arguments = parser.parse_args()
     samples, name = crowds(arguments.data, arguments.images)
     loader = crop_loader(
-        samples, Counting(), crop_size=arguments.crop_size, batch_size=arguments.batch_size, stride=4, seed=0
+        samples,
+        Counting(),
+        crop_size=arguments.crop_size,
+        batch_size=arguments.batch_size,
+        stride=4,
+        seed=0,
+        cache_bytes=cache_bytes(arguments.cache_gb),
     )
     start = time.perf_counter()
     list(loader)
@@ -128,7 +139,7 @@ def main() -> None:
             f"round {number}: plain {1e3 * slow:.1f} ms a batch, ours {1e3 * fast:.2f} ms, {ratios[-1]:.1f}×",
             flush=True,
         )
-    waits, works = steps(ours, arguments.steps, arguments.bf16)
+    waits, works, parameters = steps(ours, arguments.steps, arguments.bf16)
     result = {
         "benchmark": "loader",
         "data": name,
@@ -141,6 +152,11 @@ def main() -> None:
         "ratio_median": round(statistics.median(ratios), 2),
         "ratio_min": round(min(ratios), 2),
         "ratio_max": round(max(ratios), 2),
+        "cache_gb": arguments.cache_gb,
+        "images_in_cache": len(loader.dataset.images),
+        "cache_megabytes": round(loader.dataset.images.nbytes / 1e6, 1),
+        "process_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, 1),
+        "parameters": parameters,
         "precision": "bf16" if arguments.bf16 else "fp32",
         "wait_seconds": round(statistics.median(waits), 5),
         "step_seconds": round(statistics.median(works), 5),

@@ -99,8 +99,8 @@ def retrain(
         schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
         average_decay: of the moving average of the weights.
         validation_fraction: share of the training images that choose the weights, where the data set has no
-            validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them train,
-            and the moving average at the end is kept.
+            validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
+            train, and the moving average at the end is kept.
         augmentation: how crops are turned, scaled and placed.
         cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from nni_count.data.labelme import LabelMe
 from nni_count.data.mall import Mall
 from nni_count.data.nwpu import NWPU
 from nni_count.data.own import OwnData
+from nni_count.data.settings import check_settings, known_settings
 from nni_count.data.shanghaitech import ShanghaiTech
 from nni_count.data.splits import halves, pick, split_off
 from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
@@ -70,12 +70,12 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
     if isinstance(data, Dataset):
         return data
     if str(data) in SYNTHETIC and format is None:
-        _check_settings(SYNTHETIC[str(data)], str(data), settings)
+        check_settings(SYNTHETIC[str(data)], str(data), settings)
         return SYNTHETIC[str(data)](**settings)
     root = Path(data)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
-    if format is not None and format not in READERS:
+    if format is not None and format not in list(READERS):
         raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
     found = [name for name in fitting(root) if format in (None, name)]
     if not found:
@@ -85,7 +85,7 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
         raise DataError(f"{root}: {what} (known: {', '.join(READERS)}); {remedy}")
     if len(found) > 1:
         raise DataError(f"{root}: fits {' and '.join(found)}; say which with --data.format")
-    _check_settings(READERS[found[0]], found[0], settings)
+    check_settings(READERS[found[0]], found[0], settings)
     return READERS[found[0]](root, **settings)
 
 
@@ -102,22 +102,3 @@ def _meant(root: Path) -> Path | None:
     above = [folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN]
     below = (folder for folder in islice(chain(root.glob("*/"), root.glob("*/*/")), 200) if folder.is_dir())
     return next(chain(above, (folder for folder in below if fitting(folder))), None)
-
-
-def known_settings(reader: type[Dataset]) -> list[str]:
-    """The settings that a reader takes, its own first."""
-    names: list[str] = []
-    for kind in reader.__mro__:
-        if "__init__" in vars(kind):
-            parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
-            names += [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
-                break  # it hands nothing on
-    return names
-
-
-def _check_settings(reader: type[Dataset], name: str, settings: dict[str, Any]) -> None:
-    known = known_settings(reader)
-    for setting in settings:
-        if setting not in known:
-            raise SettingError(f"data.{setting}: {name} has no such setting; known: {', '.join(known)}")

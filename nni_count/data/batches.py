@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
     def __init__(self, stream: CropStream, batch_size: int, *, limit_batches: int | None = None, num_workers: int = 0):
         if batch_size < 1:
             raise SettingError(f"batch_size: {batch_size}; must be at least 1")
+        stream.images.processes = max(1, num_workers)
         self.batches = limit_batches or max(1, len(stream.samples) // batch_size)
         self.positions = _Positions()
         self.positions.positions = range(self.batches * batch_size)
@@ -67,6 +69,7 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
             num_workers=num_workers,
             collate_fn=_batch,
             pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,  # to share the cache
             worker_init_fn=_start_worker,
             persistent_workers=num_workers > 0,
         )

@@ -25,7 +25,7 @@ class ImageCache:
 
     Those that came first stay: where every pass takes every image once, dropping the oldest would mean to decode
     all of them again. The memory is taken as it fills. Processes that are forked share it, so that an image is decoded
-    once for all workers; one that is started otherwise has a cache of its own.
+    once for all workers; those that are started otherwise have a part of it each, ``limit`` divided by ``processes``.
 
     Args:
         samples: whose images are read, by their place.
@@ -35,6 +35,7 @@ class ImageCache:
     def __init__(self, samples: Sequence[Sample], limit: int):
         self.samples = samples
         self.limit = limit
+        self.processes = 1
         self._lock = multiprocessing.Lock()
         try:
             self._pixels = np.frombuffer(mmap.mmap(-1, max(1, limit)), np.uint8)
@@ -49,6 +50,11 @@ class ImageCache:
     def __len__(self) -> int:
         """How many images are kept."""
         return int((self._table[:-1, 1] > 0).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """The memory in use, in bytes."""
+        return int(self._table[-1, 0])
 
     def __getitem__(self, index: int) -> np.ndarray:
         """The image of a sample, ``(H, W, 3)`` uint8; not to be written into."""
@@ -66,4 +72,4 @@ class ImageCache:
         return image
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageCache, (self.samples, self.limit)
+        return ImageCache, (self.samples, self.limit // self.processes)

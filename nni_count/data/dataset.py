@@ -49,7 +49,7 @@ class Dataset(ABC):
         test_list: str | Path | None = None,
         leave_out: str | Path | None = None,
     ):
-        if max_side is not None and (not isinstance(max_side, int) or max_side < 16):
+        if max_side is not None and max_side < 16:
             raise SettingError(f"data.max_side: {max_side!r}; give a number of pixels, at least 16")
         self.root = Path(root)
         self.outside = outside

@@ -34,7 +34,7 @@ class DotImages(Dataset):
     def __init__(self, root: str | Path, *, train_images: int | None = None, train_seed: int = 0, **common: Any):
         super().__init__(root, **common)
         for name, value, least in (("train_images", train_images, 1), ("train_seed", train_seed, 0)):
-            if value is not None and (not isinstance(value, int) or value < least):
+            if value is not None and value < least:
                 raise SettingError(f"data.{name}: {value!r}; give a whole number from {least}")
         self.train_images = train_images
         self.train_seed = train_seed

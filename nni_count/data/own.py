@@ -26,9 +26,9 @@ class OwnData(Dataset):
 
     def __init__(self, root: str | Path, *, test_fraction: float = 0.2, split_seed: int = 0, **common: Any):
         super().__init__(root, **common)
-        if not isinstance(test_fraction, (int, float)) or not 0 < test_fraction < 1:
+        if not 0 < test_fraction < 1:
             raise SettingError(f"data.test_fraction: {test_fraction!r}; give a number between 0 and 1")
-        if not isinstance(split_seed, int) or split_seed < 0:
+        if split_seed < 0:
             raise SettingError(f"data.split_seed: {split_seed!r}; give a whole number from 0")
         self.test_fraction = test_fraction
         self.split_seed = split_seed
@@ -62,7 +62,7 @@ class LabelledData(OwnData):
         label: only what is labelled so is counted, else everything.
     """
 
-    def __init__(self, root: str | Path, *, label: str | None = None, **common: Any):
+    def __init__(self, root: str | Path, *, label: str | int | None = None, **common: Any):
         super().__init__(root, **common)
         self.label = None if label is None else str(label)
         self._labels: set[str] = set()

@@ -20,8 +20,9 @@ class SyntheticSet(Dataset):
 
     def __init__(self, name: str, stream: Stream, train: int, test: int):
         super().__init__(name)
-        if not 0 <= train <= TEST_START:
-            raise SettingError(f"{name}: {train} training images; choose a number up to {TEST_START}")
+        for part, number in (("training", train), ("test", test)):
+            if not 0 <= number <= TEST_START:
+                raise SettingError(f"{name}: {number} {part} images; choose a number up to {TEST_START}")
         self.stream = stream
         self.numbers = {"train": train, "test": test}
 

@@ -43,7 +43,7 @@ class UCFCC50(Dataset):
         super().__init__(root, **common)
         if fold not in range(1, FOLDS + 1):
             raise SettingError(f"data.fold: {fold!r}; choose 1 to {FOLDS}")
-        if fold_seed is not None and (not isinstance(fold_seed, int) or fold_seed < 0):
+        if fold_seed is not None and fold_seed < 0:
             raise SettingError(f"data.fold_seed: {fold_seed!r}; give a whole number from 0")
         self.fold = fold
         self.fold_seed = fold_seed

@@ -1,6 +1,8 @@
 import inspect
+import pickle
 from dataclasses import replace
 from itertools import islice
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -197,6 +199,7 @@ def test_a_set_larger_than_the_cache_still_trains(workers):
     unbounded = loader(samples)
     torch.testing.assert_close([*bounded, *bounded], [*unbounded, *unbounded], rtol=0, atol=0)
     assert 1 <= len(bounded.dataset.images) <= 2
+    assert bounded.dataset.images.nbytes == len(bounded.dataset.images) * 64 * 64 * 3
 
 
 def test_an_image_is_decoded_once_and_those_beyond_the_bound_each_time():
@@ -217,6 +220,11 @@ def test_an_image_is_decoded_once_and_those_beyond_the_bound_each_time():
     for position in range(4):
         crops[position]
     assert len(reads) == 4
+
+
+def test_processes_that_cannot_share_the_cache_keep_its_bound_together():
+    batches = loader(synthetic_crowds(4, size=(64, 64)), cache_bytes=1000, num_workers=2)
+    assert pickle.loads(ForkingPickler.dumps(batches.dataset.images)).limit == 500
 
 
 def test_workers_share_what_they_have_decoded(tmp_path):

@@ -1,15 +1,20 @@
 """Every reader is put through the same questions, on its genuine layout."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import HEIGHT, SHARED, WIDTH, write
+from layouts import HEIGHT, SHARED, WIDTH, Written, image, write
 
+import nni_count.data.text
 from nni_count.data import READERS, known_settings, mall, open_data
 from nni_count.errors import DataError, SettingError
+
+ROOT = Path(__file__).parents[2]
 
 every_reader = pytest.mark.parametrize("layout", READERS)
 
@@ -221,8 +226,11 @@ def test_images_that_are_left_out_are_in_no_part(layout, tmp_path, points):
             {"sides": 3},
             r"data\.sides: \w+ has no such setting; known: .*max_side, train_list, test_list, leave_out",
         ),
-        ({"max_side": "big"}, r"data\.max_side: 'big'"),
+        ({"max_side": "big"}, r"data\.max_side: 'big'; give a whole number or null"),
+        ({"max_side": 99.5}, r"data\.max_side: 99.5"),
+        ({"max_side": True}, r"data\.max_side: True"),
         ({"max_side": -1}, r"data\.max_side: -1"),
+        ({"leave_out": 5}, r"data\.leave_out: 5; give a text or a path or null"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(layout, tmp_path, points, settings, message):
@@ -241,6 +249,7 @@ def test_settings_that_do_not_fit_are_named(layout, tmp_path, points, settings, 
         ("dots", {"train_images": 0}),
         ("dots", {"train_seed": "x"}),
         ("csv", {"test_fraction": 1}),
+        ("csv", {"test_fraction": "x"}),
         ("csv", {"split_seed": "x"}),
         ("labelme", {"label": "hat"}),
         ("cvat", {"label": "hat"}),
@@ -254,6 +263,21 @@ def test_values_that_do_not_fit_are_named(layout, settings, tmp_path, points):
     assert name in known_settings(READERS[layout])
     with pytest.raises(SettingError, match=rf"data\.{name}"):
         open_data(tmp_path / "set", **settings).samples("train")
+
+
+def test_the_reader_shown_in_contributing_reads(tmp_path):
+    shown = re.search(r"```python\n(class Dots\(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
+    known = {**vars(nni_count.data.dataset), "read_points": nni_count.data.text.read_points}
+    exec(shown, known)
+    image(tmp_path / "images" / "a.png", Written())
+    (tmp_path / "dots").mkdir()
+    (tmp_path / "dots" / "a.txt").write_text("3 4\n5.5 6\n")
+    assert known["Dots"].recognises(tmp_path)
+    (sample,) = known["Dots"](tmp_path).samples("train")
+    np.testing.assert_array_equal(sample.points, [[3, 4], [5.5, 6]])
+    (tmp_path / "dots" / "a.txt").unlink()
+    with pytest.raises(DataError, match="nothing for a"):
+        known["Dots"](tmp_path).samples("train")
 
 
 def test_a_folder_that_fits_two_layouts_is_settled_by_name(tmp_path, points):

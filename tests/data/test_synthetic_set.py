@@ -37,5 +37,14 @@ def test_by_name():
 def test_training_images_cannot_reach_the_test_images():
     with pytest.raises(SettingError, match="2000000 training images"):
         SyntheticCells(train=2_000_000)
+    with pytest.raises(SettingError, match="-1 test images"):
+        SyntheticCells(test=-1)
     with pytest.raises(SettingError, match="'brutal' is unknown"):
         open_data("synthetic", level="brutal")
+
+
+@pytest.mark.parametrize("name", ["synthetic", "synthetic-cells"])
+@pytest.mark.parametrize("setting", ["train", "test", "seed"])
+def test_a_setting_of_another_type_is_named(name, setting):
+    with pytest.raises(SettingError, match=rf"data.{setting}: 'many'; give a whole number"):
+        open_data(name, **{setting: "many"})

@@ -240,9 +240,10 @@ class Dataset(ABC):
         self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path
     ) -> list[str]:
         """The names that have both image and points, numbers in order; images or points alone are faults."""
+        kinds = f"points without an image, of which are read {', '.join(sorted(IMAGE_SUFFIXES))}"
         for missing, what, where in (
             (sorted(set(images) - set(points), key=natural), "image without points", point_folder),
-            (sorted(set(points) - set(images), key=natural), "points without an image", image_folder),
+            (sorted(set(points) - set(images), key=natural), kinds, image_folder),
         ):
             # one error tells all, where it is the only one to be seen
             shown = missing[:1] if self.faults is None else missing

@@ -229,6 +229,13 @@ def test_a_csv_that_could_be_misread_is_refused(tmp_path, data, message):
         open_data(tmp_path).samples("all")
 
 
+def test_a_photograph_of_a_kind_that_is_not_read_is_missing(tmp_path):
+    image(tmp_path / "a.jpg", Written()).rename(tmp_path / "a.heic")
+    (tmp_path / "a.csv").write_text("1,2\n")
+    with pytest.raises(DataError, match=r"nothing for a \(points without an image, of which are read .bmp, "):
+        open_data(tmp_path).samples("all")
+
+
 def test_names_may_have_spaces_other_scripts_and_capitals(tmp_path):
     for name in ("Плац 1", "café (2)", "a.b"):
         image(tmp_path / f"{name}.jpg", Written()).rename(tmp_path / f"{name}.JPG")

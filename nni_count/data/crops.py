@@ -120,10 +120,15 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         return window.crop(sample, image)
 
 
+def _mirrored(along: np.ndarray, size: int) -> np.ndarray:
+    """Coordinates counted from the other side; a hair less, so that a point on a pixel's edge stays in its pixel."""
+    return np.asarray(np.nextafter(size, 0) - along)
+
+
 def _flipped(crop: Sample) -> Sample:
     """From left to right."""
     image = crop.read()
-    points = np.stack([len(image) - crop.points[:, 0], crop.points[:, 1]], 1)
+    points = np.stack([_mirrored(crop.points[:, 0], len(image)), crop.points[:, 1]], 1)
     return _seen(crop, image.shape[:2], points, cv2.flip(image, 1), lambda values: values[:, ::-1])
 
 
@@ -131,7 +136,7 @@ def _turned(crop: Sample, turns: int) -> Sample:
     """To the left by so many quarters."""
     image, points = crop.read(), crop.points
     for _ in range(turns):
-        points = np.stack([points[:, 1], len(image) - points[:, 0]], 1)
+        points = np.stack([points[:, 1], _mirrored(points[:, 0], len(image))], 1)
     return _seen(crop, image.shape[:2], points, np.rot90(image, turns), lambda values: np.rot90(values, turns))
 
 

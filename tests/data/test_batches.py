@@ -101,6 +101,18 @@ def test_scale_enlarges():
     assert set(np.diff(peaks)) <= {39, 40, 41}
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_a_point_on_a_pixel_edge_is_in_a_crop_exactly_when_its_pixel_is(position, quarter_turns):
+    points = np.random.default_rng(0).permutation(120 * 90)[:900]
+    points = np.stack([points % 120, points // 120], 1).astype(float)
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[tuple(points.astype(int).T[::-1])] = 255
+    augmentation = Augmentation(rotation=0, quarter_turns=quarter_turns)
+    crop, target = stream([Sample("", points, lambda: image)], crop_size=16, augmentation=augmentation)[position]
+    assert target.sum() / 100 == pytest.approx((crop == 255).all(2).sum(), abs=1e-3)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 3), st.integers(20, 200), st.integers(-60, 60))
 def test_a_window_keeps_the_people_inside_it(angle, span, left):

@@ -56,7 +56,12 @@ class Encoder(nn.Module):
         taps = default_taps(cells) if taps is None else list(taps)
         _check(cells, width, taps)
         check_channels(in_channels=in_channels)
-        self.encoder_settings = {"cells": cells, "width": width, "taps": taps, "in_channels": in_channels}
+        self.encoder_settings: dict[str, Any] = {
+            "cells": cells,
+            "width": width,
+            "taps": taps,
+            "in_channels": in_channels,
+        }
         self.taps = taps
         channels = width // 4
         self.stem = pointwise(in_channels, channels, parts.affine, relu=False)
@@ -90,12 +95,9 @@ class AMSNetBody(Encoder, Network):
 
     Args:
         parts: what makes the edges and joins of the cells.
-        cells: number of extraction cells, M in the paper; at least 6.
-        width: channels of the last extraction cell, C in the paper; a multiple of 16.
-        taps: three cells, counted from 1, that feed the decoder; None for :func:`default_taps`.
-        in_channels: channels of the image.
         out_channels: maps that are regressed.
         map_stride: pixels a side of a cell of the map: 1 as in the paper, 2 or 4 are cheaper.
+        encoder: the settings of :class:`Encoder`.
 
     Raises:
         SettingError: naming the setting that does not fit.
@@ -103,21 +105,12 @@ class AMSNetBody(Encoder, Network):
 
     multiple = 4
 
-    def __init__(
-        self,
-        parts: Parts,
-        *,
-        cells: int = 6,
-        width: int = 32,
-        taps: Sequence[int] | None = None,
-        in_channels: int = 3,
-        out_channels: int = 1,
-        map_stride: int = 1,
-    ):
-        super().__init__(parts, cells=cells, width=width, taps=taps, in_channels=in_channels)
+    def __init__(self, parts: Parts, *, out_channels: int = 1, map_stride: int = 1, **encoder: Any):
+        super().__init__(parts, **encoder)
         check_channels(out_channels=out_channels)
         self.settings = {**self.encoder_settings, "out_channels": out_channels, "map_stride": map_stride}
         self.map_stride = map_stride
+        width = self.encoder_settings["width"]
         fused = fused_channels(width)
         self.fusion = fusion_cell([width] * 3, fused, parts)
         self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride)

@@ -45,6 +45,13 @@ def test_game_counts_errors_where_they_are():
     assert game(density, points, (0,)).keys() == {"game0"}
 
 
+def test_a_map_that_is_right_everywhere_has_no_error_on_any_level():
+    points = np.array([[50.5, 5.5], [3.5, 30.5], [3.5, 30.5], [60.5, 40.5]])  # no part's border within a pixel
+    density = np.zeros((47, 61))
+    np.add.at(density, (points[:, 1].astype(int), points[:, 0].astype(int)), 1)
+    assert list(game(density, points).values()) == [0, 0, 0, 0]
+
+
 def test_game_rises_with_its_level_and_ends_at_the_count():
     rng = np.random.default_rng(0)
     points = rng.random((40, 2)) * (61, 47)

@@ -113,9 +113,11 @@ class Retraining(pl.LightningModule):
         judge = partial(self.task.loss, distance=self.distance)
         loss = self.network.training_loss(images, targets, judge, self.progress())
         if not torch.isfinite(loss):
+            # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
+            other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
-                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+                f"Lower --learning_rate, {other}or look for faulty images with nni-count doctor"
             )
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss

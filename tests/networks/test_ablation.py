@@ -1,7 +1,10 @@
 import pytest
 import torch
 
+from nni_count.architecture import write_architecture
+from nni_count.cli import main
 from nni_count.errors import SettingError
+from nni_count.model import load_model
 from nni_count.networks import create
 from nni_count.networks.sanet import Aggregation
 
@@ -69,3 +72,16 @@ def test_the_size_at_which_the_cells_were_found_may_be_changed(architecture):
 def test_a_setting_that_does_not_fit_is_named(settings, message):
     with pytest.raises(SettingError, match=message):
         create("ablation", **settings)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [("baseline", "amsnet"), ("baseline", "baseline")])
+def test_any_combination_is_trained_from_the_command_line(architecture, shanghaitech, tmp_path, encoder, decoder):
+    line = f"retrain --data {shanghaitech} --network ablation --network.encoder {encoder} --network.decoder {decoder}"
+    line += f" --loss sal --network.map_stride 4 --crop_size 32 --batch_size 2 --max_steps 1 --out {tmp_path / 'run'}"
+    if decoder == "amsnet":
+        write_architecture(architecture, tmp_path / "cells.yaml")
+        line += f" --architecture {tmp_path / 'cells.yaml'}"
+    assert main(line.split()) == 0
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert (model.network.settings["encoder"], model.network.settings["decoder"]) == (encoder, decoder)
+    assert model.facts["loss"] == {"sal": {"weight": 1.0}}

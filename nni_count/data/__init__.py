@@ -6,6 +6,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from nni_count.data.clicks import Clicks
 from nni_count.data.coco import COCO
 from nni_count.data.csv_points import CSVPoints
 from nni_count.data.cvat import CVAT
@@ -39,6 +40,7 @@ READERS: dict[str, type[Dataset]] = {
     "nwpu": NWPU,
     "dots": DotImages,
     "csv": CSVPoints,
+    "clicks": Clicks,
     "coco": COCO,
     "labelme": LabelMe,
     "cvat": CVAT,

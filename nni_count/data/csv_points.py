@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nni_count.data.clicks import click_tables
 from nni_count.data.dataset import find_files, find_images
 from nni_count.data.own import OwnData
 from nni_count.data.sample import Sample
@@ -21,7 +22,8 @@ class CSVPoints(OwnData):
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        return any(find_files(root / folder, ".csv") for folder in ("", "points", "images"))
+        found = any(find_files(root / folder, ".csv") for folder in ("", "points", "images"))
+        return found and not click_tables(root)
 
     def read_all(self) -> list[Sample]:
         image_folder = self.image_folder()

@@ -146,6 +146,16 @@ def csv(root: Path, points: Points, train: int, written: Written) -> None:
             path.write_text("x,y\n" + "".join(f"{x!r},{y!r}\n" for x, y in found.tolist()))
 
 
+def clicks(root: Path, points: Points, train: int, written: Written) -> None:
+    lines = ["image,x,y"]
+    for index, found in enumerate(points):
+        image(root / "images" / f"photo {index}.jpg", written, index)
+        written.annotations.append(root / "clicks.csv")
+        if found is not None:
+            lines += [f"photo {index}.jpg,{x!r},{y!r}" for x, y in found.tolist()] or [f"photo {index}.jpg,,"]
+    (root / "clicks.csv").write_text("\n".join([*lines, ""]))
+
+
 def coco(root: Path, points: Points, train: int, written: Written) -> None:
     document: dict[str, list] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
     for index, found in enumerate(points):
@@ -204,11 +214,11 @@ WRITERS: dict[str, Callable[[Path, Points, int, Written], None]] = {
     writer.__name__: writer
     for writer in (
         *(shanghaitech, ucf_cc_50, ucf_qnrf, worldexpo, mall, jhu_crowd, nwpu, dots),
-        *(csv, coco, labelme, cvat, voc),
+        *(csv, clicks, coco, labelme, cvat, voc),
     )
 }
 #: layouts of which one file annotates all images, so that damage to it is damage to all
-SHARED = {"mall", "coco", "cvat"}
+SHARED = {"mall", "clicks", "coco", "cvat"}
 TRAIN = 3
 
 

@@ -362,3 +362,39 @@ def test_vgg_cells_have_the_published_counts(real_data):
     counts = [sample.count for sample in train + test]
     assert (len(train), len(test)) == (100, 100)
     assert (min(counts), round(np.mean(counts)), max(counts)) == (74, 176, 317)
+
+
+# --- clicks
+
+
+def clicks(tmp_path, text):
+    for name in ("a.jpg", "b.png"):
+        image(tmp_path / name, Written(), 0)
+    (tmp_path / "marks.csv").write_text(text)
+    return open_data(tmp_path)
+
+
+def test_clicks_of_one_kind_can_be_chosen(tmp_path):
+    text = 'label;y;image;x\nsheep;2;a.jpg;1.5\ndog;3;a.jpg;4\nsheep;5;"b.png";6\n'
+    assert [sample.points.tolist() for sample in clicks(tmp_path, text).samples("all")] == [
+        [[1.5, 2], [4, 3]],
+        [[6, 5]],
+    ]
+    sheep = open_data(tmp_path, label="sheep").samples("all")
+    assert [sample.points.tolist() for sample in sheep] == [[[1.5, 2]], [[6, 5]]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,x,y\na.jpg,1,2\nb.png,one,2\n", "marks.csv, line 3: expected image, x and y, found 'b.png,one,2'"),
+        ("image,x,y\na.jpg,1,2\n,1,2\n", "marks.csv, line 3: expected image"),
+        ("image,x,y\na.jpg,1,2\nb.png,1\n", "marks.csv, line 3: expected image"),
+        ("image,x,y\na.jpg,1,2\n", "nothing for b"),
+        ("image,x,y\na.jpg,1,2\nb.png,,\nc.jpg,1,2\n", "marks.csv: nothing for c.jpg"),
+        ("image,x,y\na.jpg,nan,2\nb.png,,\n", "a.jpg: a point of a is NaN"),
+    ],
+)
+def test_a_table_of_clicks_that_is_wrong_is_said(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        clicks(tmp_path, text).samples("all")

@@ -1,0 +1,73 @@
+"""Cells under the microscope from start to end: search, retraining and the test, for one draw of the training images.
+
+Run from the project's folder: python -m examples.cells.run --data FOLDER --images 50 --seed 0 --out runs/cells
+
+``FOLDER`` holds the VGG cells (001cell.png, 001dots.png …). The usual protocol: N of the first 100 images, drawn by the
+seed, are for training, the last 100 for testing. An interrupted run goes on when it is called again.
+``python -m examples.cells.table runs/cells`` prints the figures of all runs there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from examples.stages import evaluated, retrained, searched
+from nni_count.counting import Counting
+from nni_count.data.crops import Augmentation
+from search_spaces import AMSNetSpace
+from strategies import DARTS
+
+#: a slide has no upside, and its cells are small: about 10 pixels
+COMMON: dict[str, Any] = {
+    "task": Counting(sigma=2.5, kernel_size=11),
+    "augmentation": Augmentation(rotation=0, quarter_turns=True),
+}
+MAP_STRIDE = 2
+
+
+def run(data: Path, images: int, seed: int, out: Path, *, epochs: int, minutes: float) -> None:
+    """Search, retrain and evaluate in ``out/N-seed``."""
+    out = out / f"{images}-{seed}"
+    common = {**COMMON, "data": data, "data_settings": {"train_images": images, "train_seed": seed}, "seed": seed}
+    architecture = searched(
+        out / "search",
+        space=AMSNetSpace(cells=6, width=32, map_stride=MAP_STRIDE),
+        strategy=DARTS(warmup_epochs=epochs // 3, arc_learning_rate=3e-3),
+        max_epochs=epochs,
+        crop_size=128,
+        batch_size=4,
+        **common,
+    )
+    model = retrained(
+        out / "retrain",
+        architecture=architecture,
+        network_settings={"width": 64},
+        max_time=f"00:{int(minutes // 60):02}:{int(minutes % 60):02}:{round(minutes * 60 % 60):02}",
+        crop_size=256,
+        batch_size=4,
+        learning_rate=4e-3,
+        average_decay=0.995,
+        validation_fraction=0,
+        precision="bf16-mixed",
+        **common,
+    )
+    settings = {"data": data, "data_settings": common["data_settings"]}
+    evaluated(out / "test", model=model, split="test", **settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/cells"))
+    parser.add_argument("--epochs", type=int, default=12, help="of the search")
+    parser.add_argument("--minutes", type=float, default=10, help="of the retraining")
+    arguments = vars(parser.parse_args())
+    run(**arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from nni_count.data.own import LabelledData
 from nni_count.data.sample import Sample
-from nni_count.data.text import head, read_lines
+from nni_count.data.text import head, read_lines, table_cells
 from nni_count.errors import DataError
 
 
@@ -48,14 +47,14 @@ class Clicks(LabelledData):
         clicks: dict[str, list[tuple[float, float]]] = {}
         columns: list[str] = []
         for number, line in read_lines(table):
-            cells = _cells(line)
+            cells = table_cells(line)
             if not columns:
                 columns = [cell.lower() for cell in cells]
                 continue
             row = dict(zip(columns, cells, strict=False))
             image, x, y = (row.get(name, "") for name in ("image", "x", "y"))
             try:
-                point = (float(x), float(y)) if x or y else None
+                point = (float(x.replace(",", ".")), float(y.replace(",", "."))) if x or y else None
             except ValueError:
                 image = ""
             if not image:
@@ -71,10 +70,6 @@ def click_tables(root: Path) -> list[Path]:
 
     def columns(path: Path) -> set[str]:
         lines = head(path).removeprefix("\ufeff").splitlines()
-        return {cell.lower() for cell in _cells(lines[0])} if lines else set()
+        return {cell.lower() for cell in table_cells(lines[0])} if lines else set()
 
     return sorted(path for path in root.glob("*.csv") if {"image", "x", "y"} <= columns(path))
-
-
-def _cells(line: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in re.split("[,;\t]", line)]

@@ -8,7 +8,7 @@ from nni_count.data.clicks import click_tables
 from nni_count.data.dataset import find_files, find_images
 from nni_count.data.own import OwnData
 from nni_count.data.sample import Sample
-from nni_count.data.text import read_points
+from nni_count.data.text import read_points, table_cells
 
 
 class CSVPoints(OwnData):
@@ -36,6 +36,4 @@ class CSVPoints(OwnData):
 
 
 def _cells(line: str) -> list[str]:
-    separator = next((mark for mark in "\t;" if mark in line), ",")
-    cells = [cell.strip().strip('"') for cell in line.split(separator)]
-    return cells if separator == "," else [cell.replace(",", ".") for cell in cells]
+    return [cell.replace(",", ".") for cell in table_cells(line)]

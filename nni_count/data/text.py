@@ -86,6 +86,12 @@ def head(path: Path, size: int = 4096) -> str:
         return ""
 
 
+def table_cells(line: str) -> list[str]:
+    """The cells of a line: between tabs or semicolons, beside which a comma is a decimal one, else between commas."""
+    separator = next((mark for mark in "\t;" if mark in line), ",")
+    return [cell.strip().strip('"') for cell in line.split(separator)]
+
+
 def read_points(path: Path, split: Callable[[str], list[str]] = str.split, *, header: bool = False) -> np.ndarray:
     """A table with a point a line: ``(N, 2)``; an empty file is an image with nobody.
 

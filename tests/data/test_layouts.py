@@ -375,7 +375,7 @@ def clicks(tmp_path, text):
 
 
 def test_clicks_of_one_kind_can_be_chosen(tmp_path):
-    text = 'label;y;image;x\nsheep;2;a.jpg;1.5\ndog;3;a.jpg;4\nsheep;5;"b.png";6\n'
+    text = 'label;y;image;x\nsheep;2;a.jpg;1,5\ndog;3;a.jpg;4\nsheep;5;"b.png";6\n'
     assert [sample.points.tolist() for sample in clicks(tmp_path, text).samples("all")] == [
         [[1.5, 2], [4, 3]],
         [[6, 5]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
         raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
     found = [name for name in fitting(root) if format in (None, name)]
     if not found:
-        meant = _meant(root)
+        meant = " or ".join(map(str, islice(_meant(root), 3)))
         remedy = f"do you mean {meant}?" if meant else "check the path or give --data.format"
         what = f"is not laid out as {format}: {READERS[format].layout}" if format else "no known layout"
         raise DataError(f"{root}: {what} (known: {', '.join(READERS)}); {remedy}")
@@ -99,8 +100,8 @@ def fitting(root: Path) -> list[str]:
         return []
 
 
-def _meant(root: Path) -> Path | None:
-    """A folder above or below that has a layout, where a path is a step or two off."""
-    above = [folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN]
-    below = (folder for folder in islice(chain(root.glob("*/"), root.glob("*/*/")), 200) if folder.is_dir())
-    return next(chain(above, (folder for folder in below if fitting(folder))), None)
+def _meant(root: Path) -> Iterator[Path]:
+    """Folders above and below that have a layout, where a path is a step or two off."""
+    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN)
+    below = islice(chain(root.glob("*/"), root.glob("*/*/")), 200)
+    yield from (folder for folder in sorted(below) if folder.is_dir() and fitting(folder))

@@ -160,6 +160,17 @@ def test_a_tensor_gives_the_same_map_as_an_array(scene, border, stride, adaptive
     np.testing.assert_allclose(density.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("border", ["inside", "reflect", "cut"])
+def test_nothing_is_made_elsewhere_than_where_the_points_are(border):
+    """Shown without a GPU: what is made where no device is said is of another kind and does not go with the points."""
+    points = torch.rand(50, 2) * 40
+    sigma = adaptive_sigma(points)
+    expected = [density_map(points, (40, 40), sigma=one, border=border, stride=4) for one in (4.0, sigma)]
+    with torch.device("meta"):
+        found = [density_map(points, (40, 40), sigma=one, border=border, stride=4) for one in (4.0, sigma)]
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_tensor_on_a_gpu_stays_there():
     points = torch.rand(500, 2) * torch.tensor([200, 150])

@@ -4,9 +4,11 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import LIGHT, random_architecture
+from data.layouts import write
 
 from nni_count.architecture import read_architecture, write_architecture
 from nni_count.losses import create_loss
@@ -103,3 +105,33 @@ def test_a_rehearsal_leaves_the_test_part_alone(table, shanghaitech, tmp_path):
 def test_an_unknown_row_lists_the_known(table, shanghaitech, tmp_path):
     with pytest.raises(SystemExit, match="'X' is unknown; known: MCNN, A B"):
         script("run")([str(table), "--data", str(shanghaitech), "--out", str(tmp_path / "out"), "--rows", "X"])
+
+
+def points_of(number):
+    rng = np.random.default_rng(0)
+    return [rng.random((rng.integers(3, 9), 2)) * (60, 44) for _ in range(number)]
+
+
+def test_folds_are_trained_each_and_their_mean_is_the_rows(table, tmp_path):
+    write("ucf_cc_50", tmp_path / "ucf", points_of(10))
+    line = [str(table), "--data", str(tmp_path / "ucf"), "--rows", "MCNN", "--out", str(tmp_path / "out")]
+    assert script("run")([*line, "--folds", "5", "--set", "max_epochs=null", "max_steps=1"]) == 0
+    folds = [
+        json.loads((tmp_path / "out" / "MCNN" / f"fold_{fold}" / "test" / "evaluation.json").read_text())
+        for fold in range(1, 6)
+    ]
+    assert len({fold["data"] for fold in folds}) == 5
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["MCNN"]
+    assert found["mae"] == pytest.approx(np.mean([fold["mae"] for fold in folds]))
+
+
+def test_scenes_have_columns_and_their_mean_is_the_figure(table, tmp_path):
+    write("worldexpo", tmp_path / "worldexpo", points_of(5))
+    line = [str(table), "--data", str(tmp_path / "worldexpo"), "--rows", "MCNN", "--out", str(tmp_path / "out")]
+    assert script("run")([*line, "--set", "max_epochs=null", "max_steps=1"]) == 0
+    report = json.loads((tmp_path / "out" / "MCNN" / "test" / "evaluation.json").read_text())
+    head, _, row = (tmp_path / "out" / "table.md").read_text().splitlines()[2:5]
+    (scene,) = report["groups"]
+    assert f"| MAE {scene} |" in head
+    assert f"| {report['group_mae']:.1f} |" in row
+    assert "| 11.6 |" in row  # published: the mean of the five scenes

@@ -132,7 +132,7 @@ class Counting(Task):
             ("people", f"{figures['people']}"),
             ("MAE", f"{figures['mae']:.2f}{_interval(figures['mae_interval'])}{beside}"),
             *(
-                (f"  {bin}", f"{row['mae']:.2f}   ({row['images']} images of so many)")
+                (f"  {bin}", f"{row['mae']:.2f}   ({row['images']} images with so many)")
                 for bin, row in figures["by_density"].items()
             ),
             ("RMSE", f"{figures['rmse']:.2f}{_interval(figures['rmse_interval'])}"),
@@ -162,7 +162,7 @@ def _of(figure: str, protocol: str) -> str:
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
-    return "" if bounds is None else f"   [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+    return "" if bounds is None else f"   95% in [{bounds[0]:.2f}, {bounds[1]:.2f}]"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -98,17 +98,21 @@ def table(report: dict[str, Any]) -> str:
     task = create_task(report["task"]["class_path"], report["task"]["init_args"])
     groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
     figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
+    metric = task.main_metric.upper()
     regions = f", {report['regions']} of them inside a region of interest alone" if report["regions"] else ""
     lines = [
         ("data", f"{report['data']}, {report['split']}: {report['images']} images{regions}"),
         *task.lines(figures),
-        *((f"  {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)") for name, row in groups.items()),
-        *([("mean of them", f"{report[of_groups]:.2f}")] if groups else []),
+        *(
+            (f"{metric} {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)")
+            for name, row in groups.items()
+        ),
+        *([(f"{metric} mean", f"{report[of_groups]:.2f}   (of those {len(groups)} groups)")] if groups else []),
         ("parameters", f"{report['parameters']:,}"),
         ("FLOPs", f"{report['flops'] / 1e9:.1f} G an image"),
         ("seconds", f"{report['seconds_per_image']:.3f} an image"),
     ]
-    return "\n".join(f"{name:<12}{value}" for name, value in lines)
+    return "\n".join(f"{name:<12} {value}" for name, value in lines)
 
 
 def _judge(model: Model, sample: Sample) -> Figures:

@@ -158,7 +158,17 @@ def _mean(folds: list[dict[str, Any]]) -> dict[str, Any]:
 def _table(reports: Mapping[str, dict[str, Any]]) -> list[str]:
     first = next(iter(reports.values()))
     protocol, scenes = first.get("map_protocol", "no maps"), list(first.get("groups", ()))
-    head = ["", "parameters", "training", "MAE", "95%", "RMSE", f"PSNR ({protocol})", f"SSIM ({protocol})", "s/image"]
+    head = [
+        "",
+        "parameters",
+        "training",
+        "MAE",
+        "95% interval",
+        "RMSE",
+        f"PSNR ({protocol})",
+        f"SSIM ({protocol})",
+        "s/image",
+    ]
     head += [f"MAE {scene}" for scene in scenes]
     head += [f"published {name}" for name in ("MAE", "RMSE", "PSNR", "SSIM", "parameters")]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from nni_count.errors import SettingError
 from nni_count.networks.hand_designed import HandDesigned
 
-LEVELS = 4  # in the encoder, whose last one is the bottom; the published one has 5
-
 
 def block(channels: int, width: int) -> nn.Sequential:
     """Two 3×3 convolutions of kept size, each with batch norm, which the published one has not, and ReLU."""
@@ -30,21 +28,24 @@ class UNet(HandDesigned):
         out_channels: maps that are regressed.
         width: channels of the first level; each further one has twice as many. 64 in the paper.
         map_stride: pixels a side of a cell of the map, 1, 2 or 4: the decoder ends there.
+        levels: of the encoder, each at half the size of the one before; 5 in the paper.
 
     Raises:
         SettingError: a setting is out of its range.
     """
 
-    multiple = 8
-
-    def __init__(self, in_channels: int = 3, out_channels: int = 1, width: int = 16, map_stride: int = 1):
-        super().__init__(in_channels, out_channels, width=width, map_stride=map_stride)
+    def __init__(
+        self, in_channels: int = 3, out_channels: int = 1, width: int = 16, map_stride: int = 1, levels: int = 5
+    ):
+        super().__init__(in_channels, out_channels, width=width, map_stride=map_stride, levels=levels)
         if type(width) is not int or width < 1:
             raise SettingError(f"network.width: {width!r}; must be at least 1")
         if map_stride not in (1, 2, 4):
             raise SettingError(f"network.map_stride: {map_stride!r}; choose 1, 2 or 4")
-        self.map_stride = map_stride
-        widths = [width << level for level in range(LEVELS)]
+        if type(levels) is not int or not 4 <= levels <= 8:
+            raise SettingError(f"network.levels: {levels!r}; choose 4 to 8")
+        self.map_stride, self.multiple = map_stride, 1 << (levels - 1)
+        widths = [width << level for level in range(levels)]
         self.encoder = nn.ModuleList(map(block, [in_channels, *widths], widths))
         decoded = widths[{1: 0, 2: 1, 4: 2}[map_stride] : -1]  # of the levels that are decoded
         self.decoder = nn.ModuleList(block(2 * own + own, own) for own in reversed(decoded))

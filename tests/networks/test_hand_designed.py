@@ -33,14 +33,16 @@ def test_the_network_has_as_many_parameters_as_the_published_one(name, in_channe
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_a_unet_has_any_width_and_ends_where_its_stride_says(stride):
     network = create("unet", width=5, map_stride=stride, out_channels=2)
-    assert network(torch.randn(2, 3, 16, 24)).shape == (2, 2, 16 // stride, 24 // stride)
+    assert network(torch.randn(2, 3, 16, 48)).shape == (2, 2, 16 // stride, 48 // stride)
+    assert create("unet", width=5, levels=4).multiple == 8
     assert parameters(network) < parameters(create("unet", width=6, map_stride=stride, out_channels=2))
-    for settings, message in (
-        ({"width": 0}, "network.width: 0"),
-        ({"map_stride": 8}, "map_stride: 8; choose 1, 2 or 4"),
+    for setting, value, known in (
+        ("width", 0, "must be at least 1"),
+        ("map_stride", 8, "choose 1, 2 or 4"),
+        ("levels", 1, "choose 4 to 8"),
     ):
-        with pytest.raises(SettingError, match=message):
-            create("unet", **settings)
+        with pytest.raises(SettingError, match=f"network.{setting}: {value}; {known}"):
+            create("unet", **{setting: value})
 
 
 def test_several_maps_can_be_regressed():

@@ -101,7 +101,10 @@ def _run(command: str, options: list[str]) -> int:
 
         if isinstance(error, NNICountError):
             raise
-        raise SettingError(f"{_last_line(error)} (nni-count {command} --help lists the settings)") from error
+        remedy = f"nni-count {command} --help lists the settings"
+        if "Cannot find a valid default sample" in str(error):  # how NNI says so
+            remedy = "two choices of the space share that label but not their candidates; give one another label"
+        raise SettingError(f"{_last_line(error)} ({remedy})") from error
     plain = parser.dump(configuration, format="json", skip_none=False)
     token = CONFIGURATION.set({name: value for name, value in _load(plain).items() if name != "config"})
     try:
@@ -116,6 +119,10 @@ def _run(command: str, options: list[str]) -> int:
 
 def _show(command: str, answer: Any, out: str | None) -> None:
     """What a person wants to see at the end."""
+    from nni_count.run import rank
+
+    if rank() > 0:
+        return
     if command == "evaluate":
         from nni_count.evaluate import table
 

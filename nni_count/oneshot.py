@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import math
 import warnings
@@ -15,7 +17,8 @@ from nni_count.architecture import Architecture
 from nni_count.errors import TrainingError
 from nni_count.task import Task
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    # gym, which NNI's PolicyBasedRL needs, tells everyone on stderr to leave it
     # NNI goes through the classes of torch.nn and warns of two that are no modules
     warnings.filterwarnings("ignore", ".* is found to be not a nn.Module", RuntimeWarning)
     # first: NNI's modules import one another, and another order leaves its strategies out
@@ -23,6 +26,9 @@ with warnings.catch_warnings():
     from nni.nas.evaluator.pytorch import LightningModule
     from nni.nas.nn.pytorch import LayerChoice
     from nni.nas.oneshot.pytorch.supermodule import differentiable, proxyless
+
+for handler in logging.getLogger("nni").handlers:
+    handler.setLevel(logging.WARNING)  # what else it has to say stands in its log files
 
 # it tells that there are no validation data, and that this is as it should be
 logging.getLogger("nni.nas.evaluator.pytorch.lightning").addFilter(
@@ -117,7 +123,7 @@ class Recipe(LightningModule):
                 f"{self.trainer.current_epoch}, half for the {half}); the checkpoint of the epoch before is kept. "
                 "Lower --learning_rate, or look for faulty images with nni-count doctor"
             )
-        self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         self.log(half, loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
         return loss
 
@@ -149,8 +155,12 @@ def read_probabilities(module: BaseOneShotLightningModule) -> tuple[Probabilitie
     """softmax(α) and softmax(β), taken from the parameters, since what strategies export may hold noise.
 
     Returns:
-        Those of operations and those of edges; empty for strategies without such parameters.
+        Those of operations and those of edges, or what the module's own ``probabilities()`` gives; empty for
+        strategies without either.
     """
+    if hasattr(module, "probabilities"):
+        own: tuple[Probabilities, Probabilities] = module.probabilities()
+        return own
     alphas: Probabilities = {}
     betas: Probabilities = {}
     for layer in module.supernet_modules():

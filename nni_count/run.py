@@ -96,6 +96,11 @@ def _plain(value: Any) -> Any:
     return getattr(value, "name", None) or f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+def rank() -> int:
+    """Which of the processes that train together this one is; 0 where there is one."""
+    return int(os.environ.get("LOCAL_RANK", 0))  # Lightning sets it for those that it starts
+
+
 @contextmanager
 def graceful_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C into a request to stop at the end of a step, the second into an immediate end."""

@@ -15,29 +15,33 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 
 from nni_count.architecture import Architecture, read_architecture, write_architecture
+from nni_count.candidate import Candidate
 from nni_count.data import halves, open_data
 from nni_count.data.batches import CropLoader, crop_loader
 from nni_count.data.cache import cache_bytes
 from nni_count.data.crops import USUAL, Augmentation
 from nni_count.data.dataset import Dataset
-from nni_count.errors import Interrupted, SettingError, TrainingError
+from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
 from nni_count.logs import run_loggers
+from nni_count.multi_trial import search_by_trials
 from nni_count.oneshot import SPACE_MEMBERS, Recipe, Space, export_sample, mend, read_probabilities
 from nni_count.plugins import path_of
-from nni_count.run import Run, Stop, graceful_stop, open_run
+from nni_count.run import Run, Stop, graceful_stop, open_run, rank
 from nni_count.task import Task, check_task, describe_task, usual_task
+from nni_count.trial_record import USUAL_TRIALS, Trials
 
 # after nni_count.oneshot, which imports NNI without its harmless warnings
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip
 from nni.nas.nn.pytorch import ModelSpace  # isort: skip
 from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
+from nni.nas.strategy import Strategy  # isort: skip
 
 
 def search(
     *,
     data: str | Path | Dataset,
     space: ModelSpace,
-    strategy: OneShotStrategy,
+    strategy: Strategy,
     out: str | Path,
     max_epochs: int = 80,
     crop_size: int = 128,
@@ -54,6 +58,8 @@ def search(
     cache_gb: float = 2.0,
     num_workers: int = 0,
     accelerator: str = "auto",
+    devices: int = 1,
+    trials: Trials = USUAL_TRIALS,
 ) -> Architecture:
     """Search a space on the training images, one half for the weights and one for the architecture.
 
@@ -64,10 +70,12 @@ def search(
     Args:
         data: folder of a data set (its layout is recognised), or ``synthetic``.
         space: an NNI model space that is a :class:`nni_count.oneshot.Space`.
-        strategy: a one-shot strategy, ours or NNI's.
-        out: run folder; after every epoch it holds ``architecture.yaml``, ``cells.png``, ``metrics.csv`` and
-            ``checkpoints/last.ckpt``.
-        max_epochs: passes over the half for the weights.
+        strategy: ours or NNI's. A one-shot strategy trains all choices at once. A multi-trial one, such as Random,
+            proposes architectures; each is trained on the half for the weights, in a process of NNI's training
+            service, and judged by the mean absolute error of its counts on the half for the architecture.
+        out: run folder; after every epoch, or every trial, it holds ``architecture.yaml``, ``cells.png``,
+            ``metrics.csv`` and ``checkpoints/last.ckpt``.
+        max_epochs: passes over the half for the weights; of a multi-trial strategy, for each trial.
         crop_size: side of the training crops in pixels.
         batch_size: crops a step.
         limit_train_batches: steps an epoch; None for all images.
@@ -82,6 +90,9 @@ def search(
         cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
         accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
+        devices: on which a one-shot search runs at once, each in a process of its own (Lightning's DDP, which starts
+            the command or script again for each); a step then takes ``batch_size`` crops a device.
+        trials: how many architectures a multi-trial strategy tries, and NNI's portal.
 
     Returns:
         The architecture that stands in ``architecture.yaml``.
@@ -93,7 +104,7 @@ def search(
     """
     settings = dict(locals())
     task = task or usual_task()
-    _check(space, strategy, task, crop_size)
+    _check(space, strategy, task, crop_size, devices)
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)
     follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
@@ -101,6 +112,7 @@ def search(
     settings.update(
         task=describe_task(task),
         augmentation=asdict(augmentation),
+        trials=asdict(trials),
         space=_described(space, cast(Space, space).settings),
         strategy=_described(strategy, _arguments(strategy)),
     )
@@ -112,7 +124,26 @@ def search(
     }
     parts = halves(dataset.samples("train"), seed)
     check_task(task, parts[0][0])
-    batches = limit_train_batches or max(1, min(map(len, parts)) // batch_size)
+    batches = limit_train_batches or max(1, min(map(len, parts)) // (batch_size * devices))
+    recipe = (learning_rate, final_learning_rate, weight_decay, max_epochs)
+    if not isinstance(strategy, OneShotStrategy):
+        if devices != 1:
+            raise SettingError(f"devices: {devices}; a trial trains on one, give trials.concurrency instead")
+        candidate = Candidate(
+            *parts,
+            task,
+            recipe,
+            crop_size=crop_size,
+            batch_size=batch_size,
+            limit_batches=batches,
+            augmentation=augmentation,
+            cache_gb=cache_gb,
+            num_workers=num_workers,
+            concurrency=trials.concurrency,
+            accelerator=accelerator,
+            seed=seed,
+        )
+        return search_by_trials(space, strategy, candidate, trials, out, settings, provenance, resume=resume)
     loaders = [
         crop_loader(
             part,
@@ -125,16 +156,21 @@ def search(
             limit_batches=batches,
             augmentation=augmentation,
             cache_bytes=cache_bytes(cache_gb) // len(parts),
+            process=rank(),
+            processes=devices,
         )
         for number, part in enumerate(parts)
     ]
-    recipe = Recipe(task, learning_rate, final_learning_rate, weight_decay, max_epochs)
-    space = strategy.mutate_model(space)  # a space that the strategy cannot handle is said before a folder is made
-    run = open_run(out, "search", settings, resume=resume)
+    space = _mutated(space, strategy)  # a space that the strategy cannot handle is said before a folder is made
+    # the first process opens the folder before Lightning starts the others
+    run = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
     with graceful_stop() as stop:
         trainer = Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=devices,
+            # drawn paths and warming up leave parameters without a gradient; our loaders deal out batches themselves
+            strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
+            use_distributed_sampler=False,
             max_epochs=max_epochs,
             num_sanity_val_steps=0,
             log_every_n_steps=batches,
@@ -152,8 +188,18 @@ def search(
             logger=run_loggers(run),
             enable_model_summary=False,
         )
-        _fit(recipe, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+        _fit(Recipe(task, *recipe), trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
     return read_architecture(run.folder / "architecture.yaml")
+
+
+def _mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:
+    try:
+        return strategy.mutate_model(space)
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"strategy {type(strategy).__name__}: cannot search {type(space).__name__} ({error}); "
+            "write that choice as a LayerChoice or an InputChoice, or choose another strategy"
+        ) from error
 
 
 def _fit(
@@ -173,6 +219,13 @@ def _fit(
         evaluator.evaluate(space)
     except SystemExit as error:  # how Lightning answers a second Ctrl-C
         raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        if checkpoint is None or "loading state_dict" not in str(error):
+            raise
+        raise RunError(
+            f"{checkpoint}: is of another space or strategy than {type(space).__name__} and {type(strategy).__name__}; "
+            "resume with those that it was begun with"
+        ) from error
 
 
 class WarmUpBar(TQDMProgressBar):
@@ -215,7 +268,7 @@ class AfterEpoch(Callback):
             loader.load_state_dict(place)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not self.run.last_checkpoint.is_file():
+        if not trainer.strategy.broadcast(self.run.last_checkpoint.is_file()):
             trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
@@ -223,7 +276,7 @@ class AfterEpoch(Callback):
             torch.manual_seed(int(np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(1)[0]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.stop.requested:
+        if trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False):  # all processes at once
             raise Interrupted(
                 f"{self.run.folder}: interrupted; --resume begins epoch {trainer.current_epoch} (counted from 0) again"
             )
@@ -248,6 +301,8 @@ class AfterEpoch(Callback):
                 "betas": _rounded(betas),
             },
         )
+        if not trainer.is_global_zero:
+            return
         from nni_count.drawing import draw_cells
 
         write_architecture(architecture, self.run.folder / "architecture.yaml")
@@ -265,16 +320,15 @@ def _rounded(probabilities: dict[str, dict[Any, float]]) -> dict[str, dict[Any, 
     return {label: {name: round(p, 4) for name, p in choices.items()} for label, choices in probabilities.items()}
 
 
-def _check(space: ModelSpace, strategy: OneShotStrategy, task: Task, crop_size: int) -> None:
+def _check(space: ModelSpace, strategy: Strategy, task: Task, crop_size: int, devices: int) -> None:
     name = type(space).__name__
     missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
     if not isinstance(space, ModelSpace) or missing:
         raise SettingError(f"space: {name} is no NNI ModelSpace with {', '.join(SPACE_MEMBERS)}; lacks {missing}")
-    if not isinstance(strategy, OneShotStrategy):
-        raise SettingError(
-            f"strategy: {type(strategy).__name__} is no one-shot strategy, which trains all choices at once; "
-            "choose one that is, such as DARTS"
-        )
+    if not isinstance(strategy, Strategy):
+        raise SettingError(f"strategy: {type(strategy).__name__} is no NNI strategy; choose one, such as DARTS")
+    if devices < 1:
+        raise SettingError(f"devices: {devices}; must be at least 1")
     multiple, channels = cast(Space, space).multiple, space.trace_kwargs.get("out_channels")
     if crop_size % multiple:
         raise SettingError(f"crop_size: {crop_size}; {name} needs a multiple of {multiple}")

@@ -2,7 +2,24 @@
 
 import nni_count.oneshot  # noqa: F401 - first, since it imports NNI without its harmless warnings
 from strategies.darts import DARTS, GumbelDARTS
+from strategies.enas import ENAS
 from strategies.gdas import GDAS
+from strategies.multi_trial import TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
 from strategies.partial_channel import PartialChannel
+from strategies.paths import RandomOneShot
+from strategies.proxyless import Proxyless
 
-__all__ = ["DARTS", "GDAS", "GumbelDARTS", "PartialChannel"]
+__all__ = [
+    "DARTS",
+    "ENAS",
+    "GDAS",
+    "TPE",
+    "GridSearch",
+    "GumbelDARTS",
+    "PartialChannel",
+    "PolicyBasedRL",
+    "Proxyless",
+    "Random",
+    "RandomOneShot",
+    "RegularizedEvolution",
+]

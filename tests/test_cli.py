@@ -7,15 +7,27 @@ import numpy as np
 import pytest
 import yaml
 from conftest import LIGHT, random_architecture
+from nni.nas.nn.pytorch import LayerChoice
+from torch import nn
 
 from nni_count.architecture import read_architecture, write_architecture
 from nni_count.cli import COMMANDS, main
 from nni_count.model import load_model
+from search_spaces import AMSNetSpace
 
 SEARCH = (
     "--space AMSNetSpace --space.width 16 --space.map_stride 4 --crop_size 32 --batch_size 2 --limit_train_batches 1"
 )
 SMALL = "--crop_size 32 --batch_size 2"
+
+
+class Clashing(AMSNetSpace):
+    """One label for choices that differ."""
+
+    def __init__(self, **settings: int):
+        super().__init__(**settings)
+        self.first = LayerChoice([nn.Identity(), nn.ReLU()], label="same")
+        self.second = LayerChoice({"a": nn.Identity(), "b": nn.ReLU()}, label="same")
 
 
 def call(line):
@@ -144,7 +156,14 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
         ("search --data {data} --space AMSNetSpace --strategy no.such.Thing --out {out}", "no.such"),
         ("search --data {data} --space AMSNetSpace --space.widht 16 --strategy DARTS --out {out}", "widht"),
         ("search --data {data} --space AMSNetSpace --space.width 17 --strategy DARTS --out {out}", "network.width: 17"),
-        ("search --data {data} --space AMSNetSpace --strategy nni.nas.strategy.Random --out {out}", "Random"),
+        (
+            "search --data {data} --space AMSNetSpace --strategy nni.nas.strategy.Random --devices 2 --out {out}",
+            "devices: 2; a trial trains on one, give trials.concurrency instead",
+        ),
+        (
+            "search --data {data} --space test_cli.Clashing --strategy DARTS --out {out}",
+            "two choices of the space share that label but not their candidates; give one another label",
+        ),
         ("evaluate --model {text} --data {data} --out {out}", "text.yaml: not a readable model"),
         ("predict missing.jpg --model {text} --out {out}", "missing.jpg: no such file or folder"),
     ],

@@ -1,13 +1,16 @@
 import csv
 import os
+import shutil
 import signal
 from typing import ClassVar
 
+import nni
 import nni.nas.strategy as nni_strategies
 import numpy as np
 import pytest
 import torch
 import yaml
+from nni.nas.nn.pytorch import MutableDropout
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
 from nni_count.architecture import read_architecture
@@ -16,7 +19,7 @@ from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
 from nni_count.search import search
 from search_spaces import AMSNetSpace
-from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel
+from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel, RandomOneShot
 
 STRATEGIES = {
     "DARTS": DARTS,
@@ -71,6 +74,14 @@ class DisturbedSpace(AMSNetSpace):
         return loss
 
 
+class SpaceWithARate(AMSNetSpace):
+    """Holds a choice that no strategy with α can handle."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.dropout = MutableDropout(nni.uniform("rate", 0, 1))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
@@ -116,7 +127,7 @@ def probabilities(out):
     return [[float(row[name]) for name in names] for row in rows(out)]
 
 
-@pytest.fixture(scope="module", params=STRATEGIES)
+@pytest.fixture(scope="module", params=["DARTS"])  # tests/strategies/test_contract.py asks all strategies
 def searched(request, tmp_path_factory):
     """A run of two epochs, and one that is interrupted in the second and resumed."""
     straight, resumed = (tmp_path_factory.mktemp("runs") / name for name in ("straight", "resumed"))
@@ -207,6 +218,17 @@ def test_an_interrupted_first_epoch_can_be_resumed(searched, tmp_path):
 
 
 @pytest.mark.parametrize("searched", ["DARTS"], indirect=True)
+def test_a_checkpoint_of_another_strategy_is_refused(searched, tmp_path):
+    disturb(when=0, presses=0)
+    run(tmp_path / "run", RandomOneShot(candidates=1), space=DisturbedSpace, max_epochs=1)
+    with pytest.raises(RunError, match=r"was begun with strategy .*RandomOneShot.*; resume with the same settings"):
+        run(tmp_path / "run", DARTS(), space=DisturbedSpace, resume=True)
+    shutil.copy(searched[1] / "checkpoints" / "last.ckpt", tmp_path / "run" / "checkpoints" / "last.ckpt")
+    with pytest.raises(RunError, match=r"last\.ckpt: is of another space or strategy than DisturbedSpace and Random"):
+        run(tmp_path / "run", RandomOneShot(candidates=1), space=DisturbedSpace, max_epochs=3, resume=True)
+
+
+@pytest.mark.parametrize("searched", ["DARTS"], indirect=True)
 def test_another_seed_gives_other_weights(searched, tmp_path):
     run(tmp_path / "run", DARTS(), seed=4, max_epochs=1)
     assert not np.allclose(probabilities(tmp_path / "run")[0], probabilities(searched[1])[0], atol=1e-5)
@@ -248,8 +270,14 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
 
 
 def test_settings_that_cannot_work_are_named(tmp_path):
-    with pytest.raises(SettingError, match="strategy: Random is no one-shot strategy"):
-        run(tmp_path / "a", nni_strategies.Random())
+    with pytest.raises(SettingError, match="strategy: object is no NNI strategy"):
+        run(tmp_path / "a", object())
+    with pytest.raises(SettingError, match="devices: 0; must be at least 1"):
+        run(tmp_path / "a", DARTS(), devices=0)
+    with pytest.raises(SettingError, match=r"DARTS: cannot search SpaceWithARate .*categorical.*; write that"):
+        run(tmp_path / "a", DARTS(), space=SpaceWithARate)
+    with pytest.raises(SettingError, match=r"rate is a Numerical, of which no path can be drawn; write it as"):
+        run(tmp_path / "a", RandomOneShot(), space=SpaceWithARate)
     with pytest.raises(SettingError, match="crop_size: 40; AMSNetSpace needs a multiple of 32"):
         run(tmp_path / "a", DARTS(), crop_size=40)
     with pytest.raises(SettingError, match="space: Linear is no NNI ModelSpace"):

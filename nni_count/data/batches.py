@@ -37,7 +37,7 @@ class WholeImages(Dataset):  # type: ignore[type-arg]
 
 class _Positions(Sampler[int]):
     def __init__(self) -> None:
-        self.positions = range(0)
+        self.positions: Sequence[int] = ()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.positions)
@@ -51,15 +51,29 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
 
     An epoch is a pass over the images, or ``limit_batches``. The loader knows how far it is (:attr:`epoch`,
     :attr:`given`), and a checkpoint keeps that, so that a resumed run sees the batches that it would have seen.
+
+    Where several processes train together, each with a loader of its own, they take turns: of every ``processes``
+    batches of the stream, this one gives number ``process``.
     """
 
-    def __init__(self, stream: CropStream, batch_size: int, *, limit_batches: int | None = None, num_workers: int = 0):
+    def __init__(
+        self,
+        stream: CropStream,
+        batch_size: int,
+        *,
+        limit_batches: int | None = None,
+        num_workers: int = 0,
+        process: int = 0,
+        processes: int = 1,
+    ):
         if batch_size < 1:
             raise SettingError(f"batch_size: {batch_size}; must be at least 1")
         stream.images.processes = max(1, num_workers)
-        self.batches = limit_batches or max(1, len(stream.samples) // batch_size)
+        self.batches = limit_batches or max(1, len(stream.samples) // (batch_size * processes))
+        self.process = process
+        self.processes = processes
         self.positions = _Positions()
-        self.positions.positions = range(self.batches * batch_size)
+        self.positions.positions = self._positions(range(self.batches), batch_size)
         self.epoch = 0
         self.given = 0
         super().__init__(
@@ -77,13 +91,18 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return self.batches
 
+    def _positions(self, batches: range, size: int) -> list[int]:
+        """Where the crops of this process's batches stand in the stream."""
+        starts = ((batch * self.processes + self.process) * size for batch in batches)
+        return [start + place for start in starts for place in range(size)]
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.given >= self.batches:
             self.epoch += 1
             self.given = 0
         assert self.batch_size is not None
-        start = (self.epoch * self.batches + self.given) * self.batch_size
-        self.positions.positions = range(start, (self.epoch + 1) * self.batches * self.batch_size)
+        first, last = self.epoch * self.batches + self.given, (self.epoch + 1) * self.batches
+        self.positions.positions = self._positions(range(first, last), self.batch_size)
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -124,6 +143,8 @@ def crop_loader(
     limit_batches: int | None = None,
     augmentation: Augmentation = USUAL,
     cache_bytes: int = 2 << 30,
+    process: int = 0,
+    processes: int = 1,
 ) -> CropLoader:
     """A :class:`CropLoader` over a :class:`CropStream`; the arguments are theirs."""
     stream = CropStream(
@@ -135,4 +156,11 @@ def crop_loader(
         augmentation=augmentation,
         cache_bytes=cache_bytes,
     )
-    return CropLoader(stream, batch_size, limit_batches=limit_batches, num_workers=num_workers)
+    return CropLoader(
+        stream,
+        batch_size,
+        limit_batches=limit_batches,
+        num_workers=num_workers,
+        process=process,
+        processes=processes,
+    )

@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PUBLISHED = [  # NAS-Count (arXiv 2003.00217v2), tables 1 and 2
-    ("MCNN, published", "133,705", 110.2, 173.2),
-    ("SANet, published", "0.91M", 67.0, 104.5),
-    ("AMSNet M=8, C=512, published", "3.79M", 58.0, 96.2),
-]
+from nni_count.published import SHA, rows
+
+PUBLISHED = ("MCNN", "SANet", "AMSNet")
 
 
 def row(name: str, report: dict[str, Any]) -> str:
@@ -39,8 +37,10 @@ def main(folders: list[str]) -> None:
         print(row(name, report))
     constant = next(iter(reports.values()))["constant_mae"]
     print(f"| always the training mean | 0 | – | {constant:.1f} | – | – | – | – |")
-    for name, parameters, mae, rmse in PUBLISHED:
-        print(f"| {name} | {parameters} | not stated | {mae} | {rmse} | | | |")
+    for found in rows(SHA):
+        if found.method in PUBLISHED:
+            size = f"{(found.parameters or 0) / 1e6:.2f}M"
+            print(f"| {found.method}, published | {size} | not stated | {found.mae} | {found.rmse} | | | |")
 
 
 if __name__ == "__main__":

@@ -17,17 +17,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
     "evaluate": ("nni_count.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
     "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),
+    "trial": (
+        "nni_count.trial:trial",
+        "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
+    ),
+    "compare": ("nni_count.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
     "doctor": ("nni_count.doctor:doctor", "data set -> what is wrong with it, and a page of its images and points"),
 }
 
 #: options that name something whose own settings follow after a dot, e.g. ``--network.cells 8``
-NAMED = ("data", "network")
+NAMED = ("data", "network", "retrain", "random")
 
 #: settings of data that are asked for so often that they stand alone: ``--fold 2`` is ``--data.fold 2``
 SHORT = ("fold", "scene")
 
 #: positional arguments
-POSITIONAL = {"predict": "images"}
+POSITIONAL = {"predict": "images", "compare": "runs"}
+POSITIONAL_HELP = {"predict": "images or folders", "compare": "run folders, or NNI experiments: an id or an export"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +85,10 @@ def _run(command: str, options: list[str]) -> int:
 
     warnings.showwarning = _one_line_warning
     function = _function(command)
+    if command == "trial":
+        from nni_count.trial import from_nni
+
+        options = [*options, *from_nni()]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # after its import, which sets it
     set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parser = ArgumentParser(prog=f"nni-count {command}", description=COMMANDS[command][1], exit_on_error=False)
@@ -92,7 +102,7 @@ def _run(command: str, options: list[str]) -> int:
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
     if positional:
-        parser.add_argument(positional, nargs="+", type=str, help="images or folders")
+        parser.add_argument(positional, nargs="+", type=str, help=POSITIONAL_HELP[command])
     try:
         configuration = parser.parse_args(_translate(options))
         values = parser.instantiate_classes(configuration)
@@ -139,6 +149,10 @@ def _show(command: str, answer: Any, out: str | None) -> None:
             f"{answer.parameters:,} parameters, {judged} "
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
+    elif command == "trial":
+        print(f"validation MAE {answer['mae']:.2f}, RMSE {answer['rmse']:.2f}, {answer['parameters']:,} parameters")
+    elif command == "compare":
+        print(answer)
     elif command == "doctor":
         from nni_count.doctor import table as findings
 

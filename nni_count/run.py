@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ import yaml
 from nni_count.errors import Interrupted, RunError
 from nni_count.files import write_text
 
-#: the command line's resolved configuration, which the next run folder keeps; unset when Python calls
+#: the command line's resolved configuration, which the next run folder keeps; unset when Python calls, and for the runs
+#: that a run makes within itself
 CONFIGURATION: ContextVar[dict[str, Any] | None] = ContextVar("configuration", default=None)
 
 #: settings that may differ when a run is continued
@@ -39,7 +41,9 @@ class Run:
         return self.checkpoints / "last.ckpt"
 
 
-def open_run(out: str | Path, command: str, settings: Mapping[str, Any], *, resume: bool = False) -> Run:
+def open_run(
+    out: str | Path, command: str, settings: Mapping[str, Any], *, resume: bool = False, checkpointed: bool = True
+) -> Run:
     """Claim a folder for a run and write its ``config.yaml``.
 
     Args:
@@ -47,6 +51,7 @@ def open_run(out: str | Path, command: str, settings: Mapping[str, Any], *, resu
         command: what runs, e.g. ``retrain``.
         settings: the function's arguments by name; the command line's own configuration comes before them.
         resume: continue the run that the folder holds.
+        checkpointed: whether it continues from a checkpoint; else the runs within it have theirs.
 
     Raises:
         RunError: another run is in the folder, it cannot be written, or there is nothing to resume.
@@ -55,7 +60,7 @@ def open_run(out: str | Path, command: str, settings: Mapping[str, Any], *, resu
     config_file = folder / "config.yaml"
     configuration = CONFIGURATION.get() or {name: _plain(value) for name, value in settings.items()}
     if resume:
-        _check_resumable(Run(folder), config_file, command, configuration)
+        _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: is not empty; choose another --out, or continue that run with --resume")
     try:
@@ -63,10 +68,21 @@ def open_run(out: str | Path, command: str, settings: Mapping[str, Any], *, resu
         write_text(config_file, f"# nni-count {command}\n" + yaml.safe_dump(configuration, sort_keys=False))
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+    CONFIGURATION.set(None)
     return Run(folder)
 
 
-def _check_resumable(run: Run, config_file: Path, command: str, configuration: dict[str, Any]) -> None:
+def can_resume(folder: Path) -> bool:
+    """Whether a run within a run can be continued; one that ended before its first checkpoint is removed."""
+    if (folder / "config.yaml").is_file() and Run(folder).last_checkpoint.is_file():
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def _check_resumable(
+    run: Run, config_file: Path, command: str, configuration: dict[str, Any], checkpointed: bool
+) -> None:
     if not config_file.is_file():
         raise RunError(f"{run.folder}: holds no run to resume; leave out --resume")
     text = config_file.read_text(encoding="utf-8")
@@ -79,7 +95,7 @@ def _check_resumable(run: Run, config_file: Path, command: str, configuration: d
             raise RunError(
                 f"{run.folder}: was begun with {name} {before[name]!r}, not {value!r}; resume with the same settings"
             )
-    if not run.last_checkpoint.is_file():
+    if checkpointed and not run.last_checkpoint.is_file():
         raise RunError(f"{run.folder}: stopped before its first checkpoint; remove it and start again")
 
 
@@ -103,17 +119,18 @@ def rank() -> int:
 
 @contextmanager
 def graceful_stop() -> Iterator[Stop]:
-    """Turn the first Ctrl-C into a request to stop at the end of a step, the second into an immediate end."""
+    """Turn the first Ctrl-C or kill into a request to stop at the end of a step, the second into an immediate end."""
     stop = Stop()
     try:
-        before = signal.signal(signal.SIGINT, stop.request)
+        before = {number: signal.signal(number, stop.request) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread: signals are not ours there
         yield stop
         return
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Stop:

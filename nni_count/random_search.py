@@ -64,8 +64,8 @@ def random_search(
         SettingError: there is neither a time nor a number.
     """
     if seconds is None and evaluations is None:
-        raise SettingError("random: give a time, --random.max_time, or a number of architectures, --random.evaluations")
-    settings = {"seconds": seconds, "evaluations": evaluations, "seed": seed, "retrain_settings": retrain_settings}
+        raise SettingError("random search: give seconds, evaluations, or both")
+    settings = {"seed": seed, "retrain_settings": retrain_settings}  # a resumed search may be given more time
     run = open_run(out, "random search", settings, resume=resume, checkpointed=False)
     generator = np.random.RandomState(seed)
     rows: list[dict[str, Any]] = []

@@ -91,7 +91,7 @@ def trial(
         What ``result.json`` holds: ``mae``, ``rmse``, ``parameters``, ``flops`` (an image), ``search_seconds``,
         ``memory_mb`` (the peak of the search), and how they were obtained.
     """
-    budget = _random_budget(random_settings or {})
+    budget = _random_budget(random_settings or {}, needed=isinstance(strategy, Random))
     held_out = HeldOut(_open(data, data_settings or {}), validation_fraction)
     training = _retraining(retrain_settings or {}, {name: settings[name] for name in SHARED if name in settings}, seed)
     everything = {
@@ -268,13 +268,16 @@ def _retraining(settings: dict[str, Any], shared: dict[str, Any], seed: int) -> 
     return {**shared, **given, "seed": seed}
 
 
-def _random_budget(settings: dict[str, Any]) -> dict[str, Any]:
+def _random_budget(settings: dict[str, Any], *, needed: bool) -> dict[str, Any]:
     """The settings of the random search, checked."""
     known = {"seconds": None, "evaluations": None, "steps": 100}
     for name in settings:
         if name not in known:
             raise SettingError(f"random.{name}: there is no such setting; known: {', '.join(known)}")
-    return {**known, **settings}
+    budget = {**known, **settings}
+    if needed and budget["seconds"] is None and budget["evaluations"] is None:
+        raise SettingError("random: give a time, --random.seconds, or a number of architectures, --random.evaluations")
+    return budget
 
 
 def _at_random(

@@ -150,7 +150,8 @@ def _show(command: str, answer: Any, out: str | None) -> None:
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
     elif command == "trial":
-        print(f"validation MAE {answer['mae']:.2f}, RMSE {answer['rmse']:.2f}, {answer['parameters']:,} parameters")
+        metric = answer["main_metric"]
+        print(f"validation {metric.upper()} {answer[metric]:.2f}, {answer['parameters']:,} parameters")
     elif command == "compare":
         print(answer)
     elif command == "doctor":

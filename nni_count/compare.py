@@ -100,7 +100,7 @@ def _of_folder(folder: Path) -> Result:
         figures = {name: float(facts[name]) for name in FIGURES}
         return Result(facts["strategy"], facts["seed"], figures, facts, folder)
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder}/result.json: no result of nni-count trial ({error!r})") from error
+        raise RunError(f"{folder}/result.json: no result of nni-count trial that counts ({error!r})") from error
 
 
 def _of_experiment(source: str, path: Path) -> tuple[list[Result], list[str]]:
@@ -115,7 +115,9 @@ def _of_experiment(source: str, path: Path) -> tuple[list[Result], list[str]]:
                 "machine (nnictl experiment list --all shows them), nor an exported one"
             )
         trials = read_experiment(folder)
-    finished = [result for trial in trials if (result := _of_trial(trial))]
+    # after nnictl resume, NNI's grid proposes again what was running
+    once = {str(sorted(trial.parameters.items())): trial for trial in reversed(trials) if _of_trial(trial)}
+    finished = [result for trial in reversed(once.values()) if (result := _of_trial(trial))]
     others = ", ".join(unfinished(trials))
     if not finished:
         raise RunError(

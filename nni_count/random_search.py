@@ -45,7 +45,7 @@ def random_search(
     after: Callable[[dict[str, float]], None] | None = None,
     resume: bool = False,
 ) -> Architecture:
-    """Draw architectures, train each, and keep the one that counts best on the trainer's validation part.
+    """Draw architectures, train each, and keep the one that does best on the trainer's validation part.
 
     Another one is begun while, by the mean time of those before, half of it or more fits into what is left.
 
@@ -57,7 +57,7 @@ def random_search(
         evaluations: most architectures to evaluate.
         seed: of the draws; the training has it too.
         retrain_settings: of the short trainings, as :func:`nni_count.retrain` takes them.
-        after: called after each evaluation with its ``mae`` and ``seconds``, and the ``best`` MAE so far.
+        after: called after each evaluation with its ``metric`` and ``seconds``, and the ``best`` so far.
         resume: continue the search in ``out``; evaluations that are whole are not done again.
 
     Raises:
@@ -77,7 +77,7 @@ def random_search(
         rows.append(
             _evaluate(architecture, data, run.folder / f"{len(rows):03}", {**(retrain_settings or {}), "seed": seed})
         )
-        best = min(rows, key=lambda row: row["mae"])
+        best = (max if rows[-1]["larger_is_better"] else min)(rows, key=lambda row: row["metric"])
         if best is rows[-1]:
             write_architecture(architecture, run.folder / "architecture.yaml")
         with whole(run.folder / "evaluations.csv") as temporary, open(temporary, "w", newline="") as file:
@@ -85,7 +85,7 @@ def random_search(
             writer.writeheader()
             writer.writerows({"evaluation": number, **row} for number, row in enumerate(rows))
         if after:
-            after({**rows[-1], "best": best["mae"]})
+            after({**rows[-1], "best": best["metric"]})
     return read_architecture(run.folder / "architecture.yaml")
 
 
@@ -96,7 +96,8 @@ def _evaluate(architecture: Architecture, data: Dataset, folder: Path, settings:
         start = time.perf_counter()
         model = retrain(data=data, architecture=architecture, out=folder, resume=can_resume(folder), **settings)
         row = {
-            "mae": model.facts["validation_mae"],
+            "metric": model.facts[f"validation_{model.task.main_metric}"],
+            "larger_is_better": model.task.larger_is_better,
             "parameters": model.parameters,
             "seconds": time.perf_counter() - start,
         }

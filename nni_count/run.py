@@ -22,7 +22,17 @@ from nni_count.files import write_text
 CONFIGURATION: ContextVar[dict[str, Any] | None] = ContextVar("configuration", default=None)
 
 #: settings that may differ when a run is continued
-FREE_ON_RESUME = {"resume", "out", "num_workers", "cache_gb", "accelerator", "max_epochs", "max_steps", "max_time"}
+FREE_ON_RESUME = {
+    "resume",
+    "out",
+    "num_workers",
+    "cache_gb",
+    "accelerator",
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "callbacks",
+}
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def search(
     accelerator: str = "auto",
     devices: int = 1,
     trials: Trials = USUAL_TRIALS,
+    callbacks: list[Callback] | None = None,
 ) -> Architecture:
     """Search a space on the training images, one half for the weights and one for the architecture.
 
@@ -93,6 +94,7 @@ def search(
         devices: on which a one-shot search runs at once, each in a process of its own (Lightning's DDP, which starts
             the command or script again for each); a step then takes ``batch_size`` crops a device.
         trials: how many architectures a multi-trial strategy tries, and NNI's portal.
+        callbacks: Lightning's, beside our own.
 
     Returns:
         The architecture that stands in ``architecture.yaml``.
@@ -177,6 +179,7 @@ def search(
             callbacks=[
                 WarmUpBar(),
                 AfterEpoch(run, stop, loaders, seed, provenance),
+                *(callbacks or []),
                 ModelCheckpoint(
                     run.checkpoints,
                     "last",

@@ -31,6 +31,7 @@ from nni_count.random_search import random_search
 from nni_count.retrain import retrain
 from nni_count.run import can_resume, open_run
 from nni_count.search import search
+from nni_count.task import Task, usual_task
 
 # after nni_count.search, which imports NNI without its harmless warnings
 import nni  # isort: skip
@@ -39,11 +40,10 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
 from nni.nas.strategy import Random  # isort: skip
 
 #: settings of the search that the retraining shares, unless it is given others
-SHARED = ("augmentation", "cache_gb", "num_workers", "accelerator", "task")
+SHARED = ("augmentation", "cache_gb", "num_workers", "accelerator")
 
-#: what a search logs after an epoch → what the portal calls it
+#: what a search logs after an epoch, beside the main metric → what the portal calls it
 INTERMEDIATE = {
-    "validation_mae": "default",
     "alpha_entropy": "alpha_entropy",
     "loss/weights": "loss",
     "loss/architecture": "architecture_loss",
@@ -61,6 +61,7 @@ def trial(
     out: str | Path,
     seed: int = 0,
     data_settings: dict[str, Any] | None = None,
+    task: Task | None = None,
     validation_fraction: float = 0.2,
     retrain_settings: dict[str, Any] | None = None,
     random_settings: dict[str, Any] | None = None,
@@ -81,6 +82,7 @@ def trial(
         out: run folder; gets ``search``, ``retrain`` and ``evaluation``, each a run folder, and ``result.json``.
         seed: of search and retraining; the validation part is the same for all seeds.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
+        task: what is regressed; counting by default.
         validation_fraction: share of the training images on which the model is judged.
         retrain_settings: of the retraining, e.g. ``max_steps``; see :func:`nni_count.retrain`.
         random_settings: of ``Random``: ``seconds``, ``evaluations``, and ``steps`` of each short training.
@@ -88,12 +90,14 @@ def trial(
         settings: of the search; see :func:`nni_count.search`.
 
     Returns:
-        What ``result.json`` holds: ``mae``, ``rmse``, ``parameters``, ``flops`` (an image), ``search_seconds``,
-        ``memory_mb`` (the peak of the search), and how they were obtained.
+        What ``result.json`` holds: ``mae`` and ``rmse`` (or the main metric of another task), ``parameters``,
+        ``flops`` (an image), ``search_seconds``, ``memory_mb`` (the peak of the search), and how they were obtained.
     """
     budget = _random_budget(random_settings or {}, needed=isinstance(strategy, Random))
     held_out = HeldOut(_open(data, data_settings or {}), validation_fraction)
-    training = _retraining(retrain_settings or {}, {name: settings[name] for name in SHARED if name in settings}, seed)
+    task = task or usual_task()
+    shared = {**{name: settings[name] for name in SHARED if name in settings}, "task": task, "seed": seed}
+    training = {**shared, **_checked(retrain_settings or {})}
     everything = {
         **settings,
         "data": data,
@@ -101,6 +105,7 @@ def trial(
         "strategy": strategy,
         "seed": seed,
         "data_settings": data_settings,
+        "task": task.settings,
         "validation_fraction": validation_fraction,
         "retrain_settings": retrain_settings,
         "random_settings": random_settings,
@@ -110,7 +115,7 @@ def trial(
     try:
         done = run.folder / "search.json"
         if not done.is_file():
-            report = Report()
+            report = Report(task.main_metric)
             if isinstance(strategy, Random):
                 architecture = _at_random(held_out, space, folders["search"], seed, training, budget, report)
             else:
@@ -120,6 +125,7 @@ def trial(
                     strategy=strategy,
                     out=folders["search"],
                     seed=seed,
+                    task=task,
                     resume=can_resume(folders["search"]),
                     callbacks=[report],
                     **settings,
@@ -144,17 +150,16 @@ def trial(
     can_resume(folders["evaluation"])  # one that was not finished is done again
     evaluation = evaluate(model=model, data=held_out, split="validation", out=folders["evaluation"])
     searched = json.loads(done.read_text())
+    of_task = [name for name in (task.main_metric, "rmse") if name in evaluation]
     figures = {
-        "mae": evaluation["mae"],
-        "rmse": evaluation["rmse"],
-        "parameters": evaluation["parameters"],
-        "flops": evaluation["flops"],
+        **{name: evaluation[name] for name in (*of_task, "parameters", "flops")},
         "search_seconds": searched["search_seconds"],
         "memory_mb": searched["memory_mb"],
     }
     result = {
         "strategy": _name(strategy),
         "seed": seed,
+        "main_metric": task.main_metric,
         **figures,
         **searched,
         "data": held_out.name,
@@ -163,15 +168,20 @@ def trial(
         "network": architecture.network,
     }
     write_text(run.folder / RESULT, json.dumps(result, indent=2) + "\n")
-    _report(nni.report_final_result, {"default": figures.pop("mae"), **figures})
+    _report(nni.report_final_result, {"default": figures.pop(task.main_metric), **figures})
     return result
 
 
 class Report(Timer):
-    """Reports every epoch of a search to NNI, and knows how long the search took, interruptions left out."""
+    """Reports every epoch of a search to NNI, and knows how long the search took, interruptions left out.
 
-    def __init__(self) -> None:
+    Args:
+        main_metric: the task's, which the portal draws and the tuner sees.
+    """
+
+    def __init__(self, main_metric: str) -> None:
         super().__init__(None)
+        self.names = {f"validation_{main_metric}": "default", **INTERMEDIATE}
         self.overhead: float | None = None
         self.evaluations = 0
         self.spent = 0.0
@@ -195,7 +205,7 @@ class Report(Timer):
         super().on_train_epoch_end(trainer, *args)
         found = {
             shown: float(trainer.callback_metrics[name])
-            for name, shown in INTERMEDIATE.items()
+            for name, shown in self.names.items()
             if name in trainer.callback_metrics
         }
         _report(nni.report_intermediate_result, {**found, "epoch": trainer.current_epoch + 1})
@@ -204,7 +214,9 @@ class Report(Timer):
         """Report an evaluated architecture of the random search: the best figure so far, and its own."""
         self.evaluations += 1
         self.spent += row["seconds"]
-        _report(nni.report_intermediate_result, {"default": row["best"], "mae": row["mae"], "epoch": self.evaluations})
+        _report(
+            nni.report_intermediate_result, {"default": row["best"], "metric": row["metric"], "epoch": self.evaluations}
+        )
 
 
 def _report(send: Callable[[dict[str, float]], None], figures: dict[str, float]) -> None:
@@ -253,19 +265,18 @@ def _open(data: str | Path | Dataset, settings: dict[str, Any]) -> Dataset:
         raise DataError(f"{error}; this trial runs on {socket.gethostname()}, which needs the data too") from error
 
 
-def _retraining(settings: dict[str, Any], shared: dict[str, Any], seed: int) -> dict[str, Any]:
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of the retraining, checked and made as the command line would."""
     from jsonargparse import ArgumentParser
 
-    skipped = {"data", "data_settings", "out", "architecture", "resume", "callbacks", "seed"}
+    given = {"data", "data_settings", "task", "out", "architecture", "resume", "callbacks", "seed"}
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_function_arguments(retrain, as_group=False, as_positional=False, fail_untyped=False, skip=skipped)
+    parser.add_function_arguments(retrain, as_group=False, as_positional=False, fail_untyped=False, skip=given)
     try:
         made = parser.instantiate_classes(parser.parse_object(settings)).as_dict()
     except Exception as error:  # jsonargparse lets through whatever a constructor raises
         raise SettingError(f"retrain: {' '.join(str(error).split())} (nni-count retrain --help lists them)") from error
-    given = {name: value for name, value in made.items() if name in settings}
-    return {**shared, **given, "seed": seed}
+    return {name: value for name, value in made.items() if name in settings}
 
 
 def _random_budget(settings: dict[str, Any], *, needed: bool) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images(portal, 
     *epochs, (kind, final) = portal
     assert [name for name, _ in epochs] == ["intermediate"] * 2
     assert [figures["epoch"] for _, figures in epochs] == [1, 2]
-    assert all({"default", "loss", "alpha_entropy"} <= set(figures) for _, figures in epochs)
+    assert all({"loss", "architecture_loss"} <= set(figures) for _, figures in epochs)
     assert kind == "final"
     assert final["default"] == result["mae"]
     assert set(final) == {"default", "rmse", "parameters", "flops", "search_seconds", "memory_mb"}
@@ -104,7 +104,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
 def test_random_search_keeps_the_best_of_what_it_drew(portal, tmp_path):
     result = run(tmp_path / "run", trials.Random(), random_settings={"evaluations": 2, "steps": 1})
     assert (result["strategy"], result["evaluations"]) == ("random", 2)
-    maes = [figures["mae"] for kind, figures in portal if kind == "intermediate"]
+    maes = [figures["metric"] for kind, figures in portal if kind == "intermediate"]
     assert [figures["default"] for kind, figures in portal if kind == "intermediate"] == [maes[0], min(maes)]
     best = tmp_path / "run" / "search" / f"{int(np.argmin(maes)):03}"
     kept = read_architecture(tmp_path / "run" / "search" / "architecture.yaml")
@@ -124,7 +124,7 @@ def test_a_resumed_random_search_trains_nothing_twice(tmp_path):
     random_search(evaluations=2, resume=True, after=seen.append, **settings)
     assert (tmp_path / "run" / "000" / "model.safetensors").stat().st_mtime_ns == first
     assert len(seen) == 2
-    assert seen[1]["best"] == min(row["mae"] for row in seen)
+    assert seen[1]["best"] == min(row["metric"] for row in seen)
     assert random_search(seconds=0.0, resume=True, **settings)  # at least one, and it is there
 
 

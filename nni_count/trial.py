@@ -98,6 +98,8 @@ def trial(
     task = task or usual_task()
     shared = {**{name: settings[name] for name in SHARED if name in settings}, "task": task, "seed": seed}
     training = {**shared, **_checked(retrain_settings or {})}
+    if isinstance(strategy, Random) and training.get("validation_fraction") == 0:
+        raise SettingError("retrain.validation_fraction: 0 leaves random search nothing to choose by; give a share")
     everything = {
         **settings,
         "data": data,

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -143,6 +145,12 @@ def test_an_experiment_is_compared_while_its_manager_runs(portal, tmp_path):
     assert all(f"| {strategy} | 2 |" in text for strategy in STRATEGIES)
 
 
+def drawn(picture: bytes) -> int:
+    """Coloured pixels: a curve and its points; axes and text are grey."""
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    return int((image.max(2) - image.min(2) > 60).sum())
+
+
 def test_the_portal_lists_the_trials_and_draws_a_search(portal, tmp_path):
     """Chromium from the system, driven by Playwright."""
     playwright = pytest.importorskip("playwright.sync_api")
@@ -155,6 +163,12 @@ def test_the_portal_lists_the_trials_and_draws_a_search(portal, tmp_path):
         page.goto(f"{portal.url}/detail")
         for job in portal.get("trial-jobs"):
             page.get_by_text(job["trialJobId"], exact=True).first.wait_for(timeout=30_000)
+        assert page.get_by_text("SUCCEEDED", exact=True).count() == 4
+        page.get_by_text("Intermediate result").first.click()
+        graph = page.locator("canvas").first
+        graph.wait_for(timeout=30_000)
+        page.wait_for_timeout(2000)  # it grows
+        assert drawn(graph.screenshot()) > 300
         page.screenshot(path=str(tmp_path / "portal.png"))
         browser.close()
 

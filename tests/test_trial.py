@@ -72,6 +72,8 @@ def test_the_held_out_part_is_in_no_training_and_the_same_for_all_seeds():
     assert sorted(names["train"] + names["validation"]) == list("012345")
     assert len(names["validation"]) == 2
     assert [sample.name for sample in HeldOut(Noise(), 0.4).samples("validation")] == names["validation"]
+    judged = HeldOut(Noise(), 0.4).training_parts(0.25, seed=1)  # by which the retraining chooses its weights
+    assert sorted(sample.name for part in judged for sample in part) == names["train"]
     with pytest.raises(SettingError, match="no split 'test'"):
         HeldOut(Noise(), 0.4).samples("test")
 
@@ -135,6 +137,13 @@ def test_settings_that_cannot_work_are_named_before_a_folder_is_made(tmp_path):
         run(tmp_path / "run", retrain_settings={"batch_size": "many"})
     with pytest.raises(SettingError, match=r"random.speed: there is no such setting; known: .*evaluations"):
         run(tmp_path / "run", random_settings={"speed": 3})
+    with pytest.raises(SettingError, match="nothing to choose by"):
+        run(
+            tmp_path / "run",
+            trials.Random(),
+            random_settings={"evaluations": 1},
+            retrain_settings={"validation_fraction": 0},
+        )
     with pytest.raises(SettingError, match="random: give a time"):
         run(tmp_path / "run", trials.Random())
     assert not (tmp_path / "run").exists()

@@ -179,6 +179,13 @@ def test_a_loader_continues_where_it_was_whatever_the_workers(workers):
     torch.testing.assert_close([*broken], batches[2:3], rtol=0, atol=0)  # the same workers, begun anew
 
 
+def test_every_epoch_draws_other_crops():
+    samples = synthetic_crowds(6, size=(64, 64))
+    for batches in (loader(samples), loader(samples, limit_batches=1)):
+        epochs = [list(batches) for _ in range(3)]
+        assert len({images.numpy().tobytes() for epoch in epochs for images, _ in epoch}) == 3 * len(epochs[0])
+
+
 def test_a_batch_is_laid_out_for_the_network():
     images, targets = next(iter(loader(synthetic_crowds(4, size=(64, 64)))))
     assert images.shape == (2, 3, 32, 32)

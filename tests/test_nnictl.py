@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from nni_count.compare import compare
+from nni_count.errors import RunError
 
 pytestmark = pytest.mark.slow
 
@@ -171,6 +172,20 @@ def test_the_portal_lists_the_trials_and_draws_a_search(portal, tmp_path):
         assert drawn(graph.screenshot()) > 300
         page.screenshot(path=str(tmp_path / "portal.png"))
         browser.close()
+
+
+def test_a_trial_that_cannot_work_has_failed_with_its_reason_in_the_portals_log(tmp_path):
+    choices = {"strategy": {"_type": "choice", "_value": ["DATRS"]}}
+    portal = Portal(tmp_path, experiment_config(searchSpace=choices, maxTrialNumber=1))
+    try:
+        portal.wait_for(lambda: portal.get("trial-jobs") and portal.get("trial-jobs")[0]["status"] == "FAILED", 90)
+        (job,) = portal.get("trial-jobs")
+        log = requests.get(f"{portal.url}/api/v1/nni/trial-file/{job['trialJobId']}/stderr", timeout=20).text
+        assert "nni-count: error: strategy: 'DATRS' is unknown; known: " in log
+    finally:
+        portal.stop()
+    with pytest.raises(RunError, match=r"none of its 1 trials has finished \(1 FAILED .*'DATRS' is unknown"):
+        compare([portal.folder], out=tmp_path / "out")
 
 
 def test_nothing_is_left_after_a_stop(tmp_path):

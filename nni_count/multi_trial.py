@@ -115,13 +115,13 @@ class Engine(TrainingServiceExecutionEngine):
         best = self.record.best
         if best is not None:
             name = self.record.task.main_metric
-            said = "failed" if trial.failed else f"{name} {trial.figures[name]:.2f}"
+            said = f"failed: {self._last_words()}" if trial.failed else f"{name} {trial.figures[name]:.2f}"
             print(f"trial {trial.number} of {self.total}: {said} (best {best.figures[name]:.2f})", flush=True)
         elif len(self.record.trials) >= min(PATIENCE, self.total):
             raise TrainingError(f"no trial succeeded; the last one ended with: {self._last_words()}")
 
     def _last_words(self) -> str:
-        files = (self.record.run.folder / "nni").glob("*/environments/*/trials/*/stderr")
+        files = (self.record.run.folder / "nni").glob("*/environments/*/trials/*/trial.stderr")
         newest = max(files, key=lambda path: path.stat().st_mtime, default=None)
         lines = newest.read_text(encoding="utf-8", errors="replace").split("\n") if newest else []
         said = [line.strip() for line in lines if line.strip()]
@@ -228,13 +228,13 @@ def _config(run: Run, trials: Trials, missing: int) -> NasExperimentConfig:
 
 
 def _run(experiment: Experiment, port: int) -> None:
-    with _paths_for_trials():
+    with _paths_for_trials(), _handling(signal.SIGTERM, _leave):
         try:
             print(f"web portal: http://127.0.0.1:{port}", flush=True)
             experiment.start(port)
             experiment._engine.wait_models()
         finally:
-            with _deaf():  # a further Ctrl-C would leave the manager and its trials behind
+            with _handling(signal.SIGINT, signal.SIG_IGN):  # a further one would leave the manager and its trials
                 experiment.stop()
 
 
@@ -259,14 +259,19 @@ def _paths_for_trials() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """Answer a signal otherwise."""
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread
+        before = signal.signal(number, handler)
+    except ValueError:  # not the main thread: signals are not ours there
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

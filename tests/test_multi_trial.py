@@ -221,9 +221,7 @@ class BrokenSpace(AMSNetSpace):
 
 @pytest.mark.slow
 def test_trials_that_fail_end_the_search_with_their_own_words(tmp_path):
-    with pytest.raises(
-        TrainingError, match="no trial succeeded; the last one ended with: ValueError: broken on purpose"
-    ):
+    with pytest.raises(TrainingError, match=r"no trial succeeded; .*: ValueError: broken on purpose \(.*stderr"):
         search(
             data="synthetic",
             data_settings=DATA,

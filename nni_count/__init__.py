@@ -12,12 +12,15 @@ from typing import Any
 
 _PUBLIC = {
     "Architecture": "nni_count.architecture",
+    "Cost": "nni_count.cost",
     "Counting": "nni_count.counting",
+    "EarlyStop": "nni_count.after_epoch",
     "Model": "nni_count.model",
     "NNICountError": "nni_count.errors",
     "Sample": "nni_count.data.sample",
     "Task": "nni_count.task",
     "adaptive_sigma": "nni_count.data.adaptive",
+    "decode": "nni_count.decode",
     "demo": "nni_count.demo",
     "density_map": "nni_count.data.density",
     "doctor": "nni_count.doctor",

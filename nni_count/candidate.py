@@ -100,7 +100,7 @@ class Candidate:
     training: Sequence[Sample]
     judging: Sequence[Sample]
     task: Task
-    recipe: tuple[float, float, float, int]
+    recipe: tuple[float, float, float, int, str, float | None]
     crop_size: int
     batch_size: int
     limit_batches: int
@@ -146,7 +146,7 @@ class Candidate:
             augmentation=self.augmentation,
             cache_bytes=limit,
         )
-        epochs = self.recipe[-1]
+        epochs = self.recipe[3]
         every = math.ceil(epochs / REPORTS)
         trainer = pl.Trainer(
             accelerator=self.accelerator,

@@ -14,6 +14,7 @@ from typing import Any
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("nni_count.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
     "search": ("nni_count.search:search", "space + strategy + data -> architecture.yaml"),
+    "decode": ("nni_count.decode:decode", "run of a search -> architecture.yaml by another rule or budget"),
     "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
     "evaluate": ("nni_count.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
     "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),

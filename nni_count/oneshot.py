@@ -7,7 +7,8 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -24,7 +25,7 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # first: NNI's modules import one another, and another order leaves its strategies out
     import nni.nas.strategy  # noqa: F401
     from nni.nas.evaluator.pytorch import LightningModule
-    from nni.nas.nn.pytorch import LayerChoice
+    from nni.nas.nn.pytorch import InputChoice, LayerChoice
     from nni.nas.oneshot.pytorch.supermodule import differentiable, proxyless
 
 for handler in logging.getLogger("nni").handlers:
@@ -66,11 +67,38 @@ class Space(Protocol):
         sample: Mapping[str, Any],
         probabilities: Mapping[str, Mapping[Any, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        rule: str = "paper",
     ) -> Architecture:
-        """The architecture that a sample (label → choice) describes; probabilities where the strategy has them."""
+        """The architecture that a sample (label → choice) describes; probabilities where the strategy has them.
+
+        Args:
+            rule: one of :data:`RULES`.
+        """
+
+    def sample(self, architecture: Architecture) -> dict[str, Any]:
+        """The sample of an architecture, the other way round."""
+
+    def deployed(self, **settings: Any) -> Space:
+        """The space as its networks are retrained, at settings of the network; asked only for a search with a cost."""
+
+    def joins(self) -> dict[str, tuple[str, int]]:
+        """Label of an operation → label of the choice of edges on which it depends, and its number there. The labels
+        are those whose choices a retrained network has; asked only for a search with a cost.
+        """
 
 
-SPACE_MEMBERS = ("forward", "loss", "architecture", "map_stride", "multiple", "settings")
+#: how an architecture is read from α and β: ``paper`` takes the edges of largest β, each with its operation of largest
+#: α; ``joint`` the edges of largest β × largest α of a real operation
+RULES = ("paper", "joint")
+
+SPACE_MEMBERS = ("forward", "loss", "architecture", "sample", "map_stride", "multiple", "settings")
+
+#: name → optimiser of the weights; SGD is that of PC-DARTS
+OPTIMIZERS: dict[str, Any] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
 
 
 class Recipe(LightningModule):
@@ -82,21 +110,43 @@ class Recipe(LightningModule):
         final_learning_rate: of the weights at the end of the cosine.
         weight_decay: of the weights.
         epochs: of the whole run.
+        optimizer: of the weights, one of :data:`OPTIMIZERS`.
+        gradient_clip: largest norm of the weights' gradient; None for no limit.
+        penalty: makes of the space and its loss on the half for the architecture what α and β minimise.
     """
 
-    def __init__(self, task: Task, learning_rate: float, final_learning_rate: float, weight_decay: float, epochs: int):
+    def __init__(
+        self,
+        task: Task,
+        learning_rate: float,
+        final_learning_rate: float,
+        weight_decay: float,
+        epochs: int,
+        optimizer: str = "adam",
+        gradient_clip: float | None = None,
+        penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ):
         super().__init__()
         self.task = task
         self.learning_rate = learning_rate
         self.final_learning_rate = final_learning_rate
         self.weight_decay = weight_decay
         self.epochs = epochs
+        self.optimizer = optimizer
+        self.gradient_clip = gradient_clip
+        self.penalty = penalty
         self._held_out: Any = None
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = OPTIMIZERS[self.optimizer](self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, *_: Any, **__: Any) -> None:
+        # strategies call it with a limit of their own, or none
+        limit = self.gradient_clip if gradient_clip_val is None else gradient_clip_val
+        if limit is not None:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def rate(self, epoch: int) -> float:
         """The share of the first learning rate in an epoch; a resumed run may have been given more of them."""
@@ -116,7 +166,8 @@ class Recipe(LightningModule):
     def _loss(self, batch: list[Tensor], half: str) -> Tensor:
         images, targets = batch
         model = cast(Space, self.model)
-        loss = self.task.loss(model(images), targets, model.loss)
+        estimate = model(images.contiguous(memory_format=torch.channels_last)).float()
+        loss = self.task.loss(estimate, targets, model.loss)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "
@@ -125,7 +176,7 @@ class Recipe(LightningModule):
             )
         self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         self.log(half, loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
-        return loss
+        return self.penalty(self.model, loss) if self.penalty and half == "architecture" else loss
 
 
 def architecture_parameters(module: BaseOneShotLightningModule) -> list[nn.Parameter]:
@@ -149,6 +200,20 @@ def mend(module: BaseOneShotLightningModule) -> None:
         module.arch_parameters = lambda: architecture_parameters(module)
     # it would log noisy probabilities every few steps; the search logs exact ones after every epoch
     module.log_probs = lambda probs: None
+
+
+def architecture_logits(space: nn.Module) -> dict[str, nn.Parameter]:
+    """Label → α or β of a mutated space; empty for strategies without such parameters."""
+    return {
+        str(layer.label): layer._arch_alpha
+        for layer in space.modules()
+        if isinstance(layer, (LayerChoice, InputChoice)) and isinstance(getattr(layer, "_arch_alpha", None), Tensor)
+    }
+
+
+def kept_edges(space: nn.Module) -> dict[str, int]:
+    """Label of a choice of edges → how many of them an architecture keeps."""
+    return {str(layer.label): layer.n_chosen or 1 for layer in space.modules() if isinstance(layer, InputChoice)}
 
 
 def read_probabilities(module: BaseOneShotLightningModule) -> tuple[Probabilities, Probabilities]:
@@ -183,4 +248,4 @@ def export_sample(module: BaseOneShotLightningModule) -> dict[str, Any]:
             sample.update(differentiable.DifferentiableMixedLayer.export(layer, {}))
         elif type(layer) is proxyless.ProxylessMixedInput:
             sample.update(differentiable.DifferentiableMixedInput.export(layer, {}))
-    return sample
+    return {str(label): choice for label, choice in sample.items()}  # NNI's labels are a class of their own

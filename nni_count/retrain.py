@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from nni_count.architecture import Architecture, read_architecture
 from nni_count.data import open_data
@@ -24,9 +24,9 @@ from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
+from nni_count.settings import PRECISIONS, check_choice, run_timer
 from nni_count.task import Task, check_task, describe_task, usual_task
 
-PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
 
@@ -71,6 +71,7 @@ def retrain(
     accelerator: str = "auto",
     seed: int = 0,
     resume: bool = False,
+    callbacks: list[Callback] | None = None,
 ) -> Model:
     """Train a network and keep the weights that do best on a validation part.
 
@@ -108,16 +109,15 @@ def retrain(
         accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
         seed: of the validation part, the first weights and the crops.
         resume: continue the run in ``out``.
+        callbacks: Lightning's, beside our own.
 
     Returns:
         The model that was saved.
     """
     settings = dict(locals())
     settings["augmentation"] = asdict(augmentation)
-    if schedule not in ("cosine", "paper"):
-        raise SettingError(f"schedule: {schedule!r} is unknown; choose cosine or paper")
-    if precision not in PRECISIONS:
-        raise SettingError(f"precision: {precision!r} is not supported; choose {' or '.join(PRECISIONS)}")
+    check_choice("schedule", schedule, ("cosine", "paper"))
+    check_choice("precision", precision, PRECISIONS)
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)
     if from_model is None:
@@ -154,7 +154,7 @@ def retrain(
     criterion.check(task.out_channels, *2 * [crop_size // net.map_stride])
     if max_epochs is None and max_steps is None and max_time is None:
         max_epochs = 100
-    timer = _timer(max_time)
+    timer = run_timer(max_time)
     steps = min((n for n in (max_steps, max_epochs and max_epochs * len(batches.crops)) if n is not None), default=None)
     budget = Budget(steps, timer.time_remaining())
     run = open_run(out, "retrain", settings, resume=resume)
@@ -173,7 +173,7 @@ def retrain(
         validation=validation,
     )
     trainer_settings = {"precision": precision, "accelerator": accelerator}
-    _fit(module, batches, run, trainer_settings, resume=resume)
+    _fit(module, batches, run, callbacks or [], trainer_settings, resume=resume)
     if not validation:
         module.keep("average", None)
     if not module.best:
@@ -201,6 +201,7 @@ def _fit(
     module: Retraining,
     batches: TrainingData,
     run: Run,
+    callbacks: list[Callback],
     settings: dict[str, Any],
     *,
     resume: bool,
@@ -219,6 +220,7 @@ def _fit(
             callbacks=[
                 module.timer,
                 StopAtStep(run, stop),
+                *callbacks,
                 _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],
@@ -244,10 +246,3 @@ def _validate_every(budget: Budget) -> dict[str, Any]:
         }
     assert budget.steps
     return {"val_check_interval": max(50, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
-
-
-def _timer(max_time: str | None) -> Timer:
-    try:
-        return Timer(max_time, verbose=False)
-    except Exception as error:
-        raise SettingError(f"max_time: {max_time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00") from error

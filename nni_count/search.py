@@ -9,24 +9,26 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from nni_count.architecture import Architecture, read_architecture, write_architecture
+from nni_count.after_epoch import AfterEpoch, EarlyStop, Validation, WarmUpBar
+from nni_count.architecture import Architecture, read_architecture
 from nni_count.candidate import Candidate
-from nni_count.data import halves, open_data
+from nni_count.cost import Cost, cost_table
+from nni_count.data import halves, open_data, split_off
 from nni_count.data.batches import CropLoader, crop_loader
 from nni_count.data.cache import cache_bytes
 from nni_count.data.crops import USUAL, Augmentation
 from nni_count.data.dataset import Dataset
-from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+from nni_count.errors import RunError, SettingError
 from nni_count.logs import run_loggers
 from nni_count.multi_trial import search_by_trials
-from nni_count.oneshot import SPACE_MEMBERS, Recipe, Space, export_sample, mend, read_probabilities
+from nni_count.oneshot import OPTIMIZERS, RULES, SPACE_MEMBERS, Recipe, Space, architecture_logits, mend
 from nni_count.plugins import path_of
-from nni_count.run import Run, Stop, graceful_stop, open_run, rank
+from nni_count.run import Run, graceful_stop, open_run, rank
+from nni_count.settings import PRECISIONS, check_choice, run_timer
 from nni_count.task import Task, check_task, describe_task, usual_task
 from nni_count.trial_record import USUAL_TRIALS, Trials
 
@@ -37,6 +39,9 @@ from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
 from nni.nas.strategy import Strategy  # isort: skip
 
 
+NEVER = EarlyStop()
+
+
 def search(
     *,
     data: str | Path | Dataset,
@@ -44,19 +49,27 @@ def search(
     strategy: Strategy,
     out: str | Path,
     max_epochs: int = 80,
+    max_time: str | None = None,
     crop_size: int = 128,
     batch_size: int = 4,
     limit_train_batches: int | None = None,
     seed: int = 0,
+    optimizer: str = "adam",
     learning_rate: float = 1e-3,
     final_learning_rate: float = 4e-4,
     weight_decay: float = 1e-4,
+    gradient_clip: float | None = None,
+    cost: Cost | None = None,
+    decode: str = "paper",
+    early_stop: EarlyStop = NEVER,
+    validation_images: int = 10,
     data_settings: dict[str, Any] | None = None,
     task: Task | None = None,
     resume: bool = False,
     augmentation: Augmentation = USUAL,
     cache_gb: float = 2.0,
     num_workers: int = 0,
+    precision: str = "32-true",
     accelerator: str = "auto",
     devices: int = 1,
     trials: Trials = USUAL_TRIALS,
@@ -77,19 +90,30 @@ def search(
         out: run folder; after every epoch, or every trial, it holds ``architecture.yaml``, ``cells.png``,
             ``metrics.csv`` and ``checkpoints/last.ckpt``.
         max_epochs: passes over the half for the weights; of a multi-trial strategy, for each trial.
+        max_time: time to search, ``DD:HH:MM:SS``; the search ends with the epoch in which it is over.
         crop_size: side of the training crops in pixels.
         batch_size: crops a step.
         limit_train_batches: steps an epoch; None for all images.
         seed: of the halves, the first weights, α, β and the crops.
+        optimizer: of the weights: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         learning_rate: of the weights at the start; it falls along a cosine.
         final_learning_rate: of the weights at the end.
         weight_decay: of the weights.
+        gradient_clip: largest norm of the weights' gradient; null for no limit.
+        cost: what the network of the found architecture may cost; α and β learn to keep to it, and what still lies
+            above it is replaced by cheaper operations.
+        decode: how an architecture is read from α and β: ``paper``: edges by β, operations by α; ``joint``: edges by
+            β × their best real operation, and that one.
+        early_stop: when the search ends before its last epoch.
+        validation_images: of the half for the architecture, on which the architecture that is strongest after an
+            epoch is judged (``validation_mae``); 0 for none.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
         task: what is regressed; counting by default.
         resume: continue the run in ``out`` from its last whole epoch.
         augmentation: how crops are turned, scaled and placed.
         cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
         num_workers: processes that prepare batches; 0 for none.
+        precision: ``32-true`` or ``bf16-mixed``, which is faster where the processor has bfloat16.
         accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
         devices: on which a one-shot search runs at once, each in a process of its own (Lightning's DDP, which starts
             the command or script again for each); a step then takes ``batch_size`` crops a device.
@@ -100,13 +124,17 @@ def search(
         The architecture that stands in ``architecture.yaml``.
 
     Raises:
-        SettingError: the space, the strategy or a setting does not fit.
+        SettingError: the space, the strategy or a setting does not fit, or no architecture is within the budget.
         TrainingError: the loss is no longer a number; the checkpoint of the epoch before is kept.
         Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
     settings = dict(locals())
     task = task or usual_task()
     _check(space, strategy, task, crop_size, devices)
+    check_choice("decode", decode, RULES)
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    check_choice("precision", precision, PRECISIONS)
+    timer = run_timer(max_time, "epoch")
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)
     follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
@@ -115,6 +143,8 @@ def search(
         task=describe_task(task),
         augmentation=asdict(augmentation),
         trials=asdict(trials),
+        early_stop=asdict(early_stop),
+        cost=cost and asdict(cost),
         space=_described(space, cast(Space, space).settings),
         strategy=_described(strategy, _arguments(strategy)),
     )
@@ -127,10 +157,12 @@ def search(
     parts = halves(dataset.samples("train"), seed)
     check_task(task, parts[0][0])
     batches = limit_train_batches or max(1, min(map(len, parts)) // (batch_size * devices))
-    recipe = (learning_rate, final_learning_rate, weight_decay, max_epochs)
+    recipe = (learning_rate, final_learning_rate, weight_decay, max_epochs, optimizer, gradient_clip)
     if not isinstance(strategy, OneShotStrategy):
         if devices != 1:
             raise SettingError(f"devices: {devices}; a trial trains on one, give trials.concurrency instead")
+        if cost:
+            raise SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
         candidate = Candidate(
             *parts,
             task,
@@ -163,12 +195,21 @@ def search(
         )
         for number, part in enumerate(parts)
     ]
-    space = _mutated(space, strategy)  # a space that the strategy cannot handle is said before a folder is made
+    table = cost_table(cast(Space, space), cost) if cost else None
+    # a space that the strategy cannot handle is said before a folder is made
+    space = _mutated(space, strategy).to(memory_format=torch.channels_last)
+    if table and not architecture_logits(space):
+        raise SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
+    validation = None
+    if validation_images:
+        judged = split_off(parts[1], validation_images / len(parts[1]), seed)[1]
+        validation = Validation(task, judged, loaders[0], cache_bytes(cache_gb) // 8)
     # the first process opens the folder before Lightning starts the others
     run = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
     with graceful_stop() as stop:
         trainer = Trainer(
             accelerator=accelerator,
+            precision=precision,
             devices=devices,
             # drawn paths and warming up leave parameters without a gradient; our loaders deal out batches themselves
             strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
@@ -178,7 +219,18 @@ def search(
             log_every_n_steps=batches,
             callbacks=[
                 WarmUpBar(),
-                AfterEpoch(run, stop, loaders, seed, provenance),
+                timer,
+                AfterEpoch(
+                    run,
+                    stop,
+                    loaders,
+                    seed,
+                    provenance,
+                    rule=decode,
+                    table=table,
+                    validation=validation,
+                    early_stop=early_stop,
+                ),
                 *(callbacks or []),
                 ModelCheckpoint(
                     run.checkpoints,
@@ -191,7 +243,8 @@ def search(
             logger=run_loggers(run),
             enable_model_summary=False,
         )
-        _fit(Recipe(task, *recipe), trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+        trained = Recipe(task, *recipe, penalty=table.penalise if table else None)
+        _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
     return read_architecture(run.folder / "architecture.yaml")
 
 
@@ -231,96 +284,11 @@ def _fit(
         ) from error
 
 
-class WarmUpBar(TQDMProgressBar):
-    """Lightning's progress bar, which also says so while α and β stay as they are."""
-
-    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        metrics: dict[str, Any] = super().get_metrics(trainer, module)
-        metrics.pop("v_num", None)  # the logger's version is the folder `tensorboard`
-        return metrics
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        super().on_train_epoch_start(trainer, *args)
-        if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
-            self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch} (warming up: weights only)")
-
-
-class AfterEpoch(Callback):
-    """What stands in the run folder after an epoch, and what makes a resumed run equal an uninterrupted one.
-
-    Args:
-        run: where it stands.
-        stop: whether the user asked for a stop.
-        loaders: whose place in their streams a checkpoint keeps; Lightning forgets it at the end of an epoch.
-        seed: of the run.
-        provenance: of the architecture, as far as it is known before the search.
-    """
-
-    def __init__(self, run: Run, stop: Stop, loaders: list[CropLoader], seed: int, provenance: dict[str, Any]):
-        self.run = run
-        self.stop = stop
-        self.loaders = loaders
-        self.seed = seed
-        self.provenance = provenance
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"loaders": [loader.state_dict() for loader in self.loaders]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for loader, place in zip(self.loaders, state["loaders"], strict=True):
-            loader.load_state_dict(place)
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not trainer.strategy.broadcast(self.run.last_checkpoint.is_file()):
-            trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0:  # what strategies draw depends on seed and epoch alone, not on what came before
-            torch.manual_seed(int(np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(1)[0]))
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False):  # all processes at once
-            raise Interrupted(
-                f"{self.run.folder}: interrupted; --resume begins epoch {trainer.current_epoch} (counted from 0) again"
-            )
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
-            raise TrainingError(
-                f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch "
-                "before is kept. Lower --learning_rate"
-            )
-        alphas, betas = read_probabilities(module)
-        for name, probabilities in (("alpha", alphas), ("beta", betas)):
-            for label, choices in probabilities.items():
-                module.log_dict({f"{name}/{label}/{choice}": value for choice, value in choices.items()})
-        architecture = module.model.architecture(
-            export_sample(module),
-            {**alphas, **betas},
-            {
-                **self.provenance,
-                "epochs": trainer.current_epoch + 1,
-                "alphas": _rounded(alphas),
-                "betas": _rounded(betas),
-            },
-        )
-        if not trainer.is_global_zero:
-            return
-        from nni_count.drawing import draw_cells
-
-        write_architecture(architecture, self.run.folder / "architecture.yaml")
-        draw_cells(architecture, self.run.folder / "cells.png")
-
-
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # run from its sources
         return "not installed"
-
-
-def _rounded(probabilities: dict[str, dict[Any, float]]) -> dict[str, dict[Any, float]]:
-    return {label: {name: round(p, 4) for name, p in choices.items()} for label, choices in probabilities.items()}
 
 
 def _check(space: ModelSpace, strategy: Strategy, task: Task, crop_size: int, devices: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,14 +21,13 @@ from search_spaces.pooling import SearchedPyramid
 class SearchedParts:
     """Choices in place of operations, for the wiring of ``nni_count.networks``."""
 
-    affine = False
-
-    def __init__(self, edges_per_node: int):
+    def __init__(self, edges_per_node: int, affine: bool):
+        self.affine = affine
         cells = (SearchedExtraction(edges_per_node), SearchedFusion(edges_per_node))
         self.cells = {cell.kind: cell for cell in cells}
 
     def edge(self, kind: CellKind, source: int, node: int, channels: int) -> LayerChoice:
-        return self.cells[kind].edge(source, node, channels)
+        return self.cells[kind].edge(source, node, channels, self.affine)
 
     def join(self, kind: CellKind, node: int) -> InputChoice:
         return self.cells[kind].join(node)
@@ -48,6 +48,8 @@ class AMSNetSpace(ModelSpace):
         map_stride: pixels a side of a cell of the map: 1, 2 or 4.
         pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
             does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
+        affine: whether batch norms scale and shift. Not while searching: a scale would undo the weighting of the
+            operations.
 
     Raises:
         SettingError: naming the setting that does not fit.
@@ -64,11 +66,12 @@ class AMSNetSpace(ModelSpace):
         out_channels: int | None = None,
         map_stride: int = 1,
         pyramid: str = "published",
+        affine: bool = False,
     ):
         super().__init__()
         if edges_per_node < 1:
             raise SettingError(f"space.edges_per_node: {edges_per_node!r}; a node keeps at least 1 edge")
-        self.parts = SearchedParts(edges_per_node)
+        self.parts = SearchedParts(edges_per_node, affine)
         self.network = AMSNetBody(
             self.parts,
             cells=cells,
@@ -81,7 +84,12 @@ class AMSNetSpace(ModelSpace):
         self.pyramid = SearchedPyramid(pyramid)
         self.map_stride = map_stride
         self.multiple = 8 * map_stride  # the pyramid halves the map three times
-        self.settings: dict[str, Any] = {**self.network.settings, "edges_per_node": edges_per_node, "pyramid": pyramid}
+        self.settings: dict[str, Any] = {
+            **self.network.settings,
+            "edges_per_node": edges_per_node,
+            "pyramid": pyramid,
+            "affine": affine,
+        }
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` → ``(B, out_channels, H / map_stride, W / map_stride)``."""
@@ -98,6 +106,7 @@ class AMSNetSpace(ModelSpace):
         sample: Mapping[str, Any],
         probabilities: Mapping[str, Mapping[Any, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        rule: str = "paper",
     ) -> Architecture:
         """The architecture that an NNI sample describes.
 
@@ -106,14 +115,40 @@ class AMSNetSpace(ModelSpace):
             probabilities: label → choice → softmax(α) or softmax(β), where the strategy has them; see
                 :meth:`search_spaces.cell.SearchedCell.decode`.
             provenance: where it comes from, plain YAML.
+            rule: how edges and operations are ranked, ``paper`` or ``joint``; see there too.
         """
-        cells = {kind.name: cell.decode(sample, probabilities) for kind, cell in self.parts.cells.items()}
+        cells = {kind.name: cell.decode(sample, probabilities, rule) for kind, cell in self.parts.cells.items()}
         return Architecture(
             **cells,
             pooling=self.pyramid.decode(sample),
             network=dict(self.network.settings),
             provenance=dict(provenance or {}),
         )
+
+    def sample(self, architecture: Architecture) -> dict[str, Any]:
+        """The NNI sample, label → choice, that :meth:`architecture` turns into this architecture."""
+        cells = [cell.sample(architecture.cell(kind)) for kind, cell in self.parts.cells.items()]
+        return dict(ChainMap(*cells, self.pyramid.sample(architecture.pooling)))
+
+    def deployed(self, **settings: Any) -> AMSNetSpace:
+        """This space as its networks are retrained: with affine batch norms, at other settings where they are given."""
+        found = dict(self.settings)
+        if "cells" in settings and "taps" not in settings:
+            found["taps"] = None  # they move along
+        try:
+            return AMSNetSpace(**{**found, **settings, "affine": True})
+        except TypeError:
+            known = ", ".join(self.settings)
+            raise SettingError(f"cost.network: {', '.join(settings)}; the settings of a network are {known}") from None
+
+    def joins(self) -> dict[str, tuple[str, int]]:
+        """Label of an operation → label of the choice of edges on which it depends, and its number there."""
+        return {
+            cell.edge_label(source, node): (cell.node_label(node), source)
+            for kind, cell in self.parts.cells.items()
+            for node in kind.computed
+            for source in range(node)
+        }
 
 
 # NNI wraps the constructor of a space and loses its signature, from which command lines are made

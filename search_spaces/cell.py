@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from nni.nas.nn.pytorch import InputChoice, LayerChoice
 
 from nni_count.architecture import Cell, CellKind
+from nni_count.errors import SettingError
 from nni_count.ops import NONE, OPERATIONS
 
 
@@ -33,9 +34,9 @@ class SearchedCell:
         """Label of the edges (β) that arrive in ``node``, e.g. ``extraction_2``."""
         return f"{self.kind.name}_{node}"
 
-    def edge(self, source: int, node: int, channels: int) -> LayerChoice:
-        """All candidates, without affine batch norms: a scale would undo the weighting of the operations."""
-        candidates = {name: OPERATIONS[name](channels, False) for name in self.operations}
+    def edge(self, source: int, node: int, channels: int, affine: bool) -> LayerChoice:
+        """All candidates for the operation on an edge."""
+        candidates = {name: OPERATIONS[name](channels, affine) for name in self.operations}
         return LayerChoice(candidates, label=self.edge_label(source, node))
 
     def join(self, node: int) -> InputChoice:
@@ -43,14 +44,28 @@ class SearchedCell:
         kept = min(self.edges_per_node, node)
         return InputChoice(n_candidates=node, n_chosen=kept, reduction="sum", label=self.node_label(node))
 
-    def decode(self, sample: Mapping[str, Any], probabilities: Mapping[str, Mapping[Any, float]] | None = None) -> Cell:
+    def decode(
+        self,
+        sample: Mapping[str, Any],
+        probabilities: Mapping[str, Mapping[Any, float]] | None = None,
+        rule: str = "paper",
+    ) -> Cell:
         """The kept edges with their operations; a kept edge whose operation is ``none`` stays listed.
 
         Args:
             sample: label → choice, as an NNI strategy exports it.
             probabilities: label → choice → softmax(α) or softmax(β). With them, a node whose kept edges are all
                 ``none`` takes the real operation of largest softmax(β) · softmax(α) among these edges.
+            rule: ``paper`` keeps the sample: edges by β, operations by α (NAS-Count, section 3.1). ``joint`` keeps the
+                edges of largest softmax(β) · softmax(α) of their best real operation, and that one (PC-DARTS).
+
+        Raises:
+            SettingError: the rule ``joint`` without probabilities.
         """
+        if rule == "joint":
+            if not probabilities:
+                raise SettingError("decode: joint ranks by probabilities, which this strategy has not; choose paper")
+            return {node: self._jointly(node, probabilities) for node in self.kind.computed}
         cell: Cell = {}
         for node in self.kind.computed:
             sources = sorted(int(source) for source in sample[self.node_label(node)])
@@ -59,6 +74,29 @@ class SearchedCell:
                 self._revive(node, cell[node], probabilities)
         return cell
 
+    def sample(self, cell: Cell) -> dict[str, Any]:
+        """The NNI sample, label → choice, that :meth:`decode` turns into the cell; operations of edges that are not
+        kept are ``none``.
+        """
+        sample: dict[str, Any] = {}
+        for node in self.kind.computed:
+            sample[self.node_label(node)] = sorted(cell[node])
+            for source in range(node):
+                sample[self.edge_label(source, node)] = cell[node].get(source, NONE)
+        return sample
+
+    def _jointly(self, node: int, probabilities: Mapping[str, Mapping[Any, float]]) -> dict[int, str]:
+        strongest = sorted((self._best_real(node, source, probabilities) for source in range(node)), reverse=True)
+        return {source: operation for _, source, operation in sorted(strongest[: self.edges_per_node], key=_source)}
+
+    def _best_real(
+        self, node: int, source: int, probabilities: Mapping[str, Mapping[Any, float]]
+    ) -> tuple[float, int, str]:
+        """softmax(β) · softmax(α) of an edge's best real operation, the edge's source, and the operation."""
+        alphas = probabilities[self.edge_label(source, node)]
+        alpha, operation = max((alpha, operation) for operation, alpha in alphas.items() if operation != NONE)
+        return probabilities[self.node_label(node)][source] * alpha, source, operation
+
     def _revive(
         self, node: int, edges: dict[int, str], probabilities: Mapping[str, Mapping[Any, float]] | None
     ) -> None:
@@ -66,12 +104,10 @@ class SearchedCell:
         if not probabilities:
             warnings.warn(f"{place}; the node gives zeros", stacklevel=4)
             return
-        beta = probabilities[self.node_label(node)]
-        _, source, operation = max(
-            (beta[source] * alpha, source, operation)
-            for source in edges
-            for operation, alpha in probabilities[self.edge_label(source, node)].items()
-            if operation != NONE
-        )
+        _, source, operation = max(self._best_real(node, source, probabilities) for source in edges)
         edges[source] = operation
         warnings.warn(f"{place}; the edge from {source} takes its best real operation, {operation}", stacklevel=4)
+
+
+def _source(edge: tuple[float, int, str]) -> int:
+    return edge[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nni.nas.nn.pytorch import LayerChoice
@@ -49,3 +49,7 @@ class SearchedPyramid(nn.Module):
     def decode(self, sample: Mapping[str, Any]) -> tuple[str, ...]:
         """The chosen poolings, finest level first."""
         return tuple(sample[label] for label in LABELS)
+
+    def sample(self, pooling: Sequence[str]) -> dict[str, Any]:
+        """The NNI sample that :meth:`decode` turns into these poolings."""
+        return dict(zip(LABELS, pooling, strict=True))

@@ -20,7 +20,21 @@ from nni_count.oneshot import architecture_parameters, read_probabilities
 
 
 class DartsModule(DartsLightningModule):
-    """NNI's search loop with α and β in a fixed order, and the checkpoint hooks that NNI forgets to pass on."""
+    """NNI's search loop with α and β in a fixed order, and the checkpoint hooks that NNI forgets to pass on.
+
+    Args:
+        arc_weight_decay: of α and β.
+        others: as for NNI's ``DartsLightningModule``.
+    """
+
+    def __init__(self, *others: Any, arc_weight_decay: float, **settings: Any):
+        super().__init__(*others, **settings)
+        self.arc_weight_decay = arc_weight_decay
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            self.arch_parameters(), self.arc_learning_rate, betas=(0.5, 0.999), weight_decay=self.arc_weight_decay
+        )
 
     def arch_parameters(self) -> list[nn.Parameter]:
         return architecture_parameters(self)
@@ -67,12 +81,12 @@ class SharedGumbelSoftmax(GumbelSoftmax):
 class DARTS(nni_strategy.DARTS):
     """Differentiable architecture search, first order: weights and α, β in turn, each on its half of the images.
 
-    α and β are trained by Adam with betas (0.5, 0.999) and weight decay 1e-3 (NAS-Count, section 4.1.1; Liu et al.,
-    DARTS: Differentiable Architecture Search, ICLR 2019).
+    α and β are trained by Adam with betas (0.5, 0.999) (NAS-Count, section 4.1.1; Liu et al., DARTS: Differentiable
+    Architecture Search, ICLR 2019).
 
     Args:
         arc_learning_rate: of α and β; the paper's.
-        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        arc_weight_decay: of α and β; the paper's.
         warmup_epochs: epochs at the start in which α and β stay; the paper takes 40 of 80.
     """
 
@@ -80,20 +94,22 @@ class DARTS(nni_strategy.DARTS):
         self,
         *,
         arc_learning_rate: float = 6e-4,
-        gradient_clip_val: float | None = None,
+        arc_weight_decay: float = 1e-3,
         warmup_epochs: int = 0,
     ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
-        )
+        super().__init__(arc_learning_rate=arc_learning_rate, warmup_epochs=warmup_epochs)
+        self.arc_weight_decay = arc_weight_decay
+
+    def module_settings(self) -> dict[str, Any]:
+        """What all modules of this family take."""
+        return {
+            "arc_learning_rate": self.arc_learning_rate,
+            "arc_weight_decay": self.arc_weight_decay,
+            "warmup_epochs": self.warmup_epochs,
+        }
 
     def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
-        return DartsModule(
-            training_module,
-            arc_learning_rate=self.arc_learning_rate,
-            gradient_clip_val=self.gradient_clip_val,
-            warmup_epochs=self.warmup_epochs,
-        )
+        return DartsModule(training_module, **self.module_settings())
 
 
 class GumbelDARTS(DARTS):
@@ -103,7 +119,7 @@ class GumbelDARTS(DARTS):
     Args:
         temperature: one, or the first and the last, between which it falls evenly over the epochs.
         arc_learning_rate: of α and β.
-        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        arc_weight_decay: of α and β.
         warmup_epochs: epochs at the start in which α and β stay.
     """
 
@@ -112,11 +128,11 @@ class GumbelDARTS(DARTS):
         *,
         temperature: float | tuple[float, float] = (1.0, 0.33),
         arc_learning_rate: float = 6e-4,
-        gradient_clip_val: float | None = None,
+        arc_weight_decay: float = 1e-3,
         warmup_epochs: int = 0,
     ):
         super().__init__(
-            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
+            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
         )
         self.temperature = temperature
 
@@ -129,10 +145,5 @@ class GumbelDARTS(DARTS):
 
     def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
         first, last = self.temperature if isinstance(self.temperature, (tuple, list)) else [self.temperature] * 2
-        return GumbelDartsModule(
-            training_module,
-            LinearTemperatureScheduler(float(first), float(last)),  # NNI refuses integers
-            arc_learning_rate=self.arc_learning_rate,
-            gradient_clip_val=self.gradient_clip_val,
-            warmup_epochs=self.warmup_epochs,
-        )
+        schedule = LinearTemperatureScheduler(float(first), float(last))  # NNI refuses integers
+        return GumbelDartsModule(training_module, schedule, **self.module_settings())

@@ -17,6 +17,9 @@ from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
 from strategies.partial_layer import PartialLayer
 
+#: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution
+COMPOSED = 16
+
 
 def fuse(space: nn.Module) -> None:
     """Let the cells of a mutated space compute their edges together, in place, where they can."""
@@ -55,6 +58,8 @@ class FusedCell(Cell):
         self.train(cell.training)
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        if not all(isinstance(edge, PartialLayer) for edge in self.edges.values()):  # frozen, so chosen
+            return super().forward(*inputs)
         states = [prepare(x) for prepare, x in zip(self.inputs, inputs, strict=True)]
         arriving: dict[int, list[Tensor]] = {node: [] for node in self.kind.computed}
         for source in range(max(self.kind.computed)):
@@ -71,18 +76,22 @@ class FusedCell(Cell):
 
 def leave(features: Tensor, edges: Sequence[Any]) -> list[Tensor]:
     """What each of the edges, all :class:`PartialLayer`, makes of the features ``(B, C, H, W)``."""
-    share = edges[0].share(features)
+    channels = edges[0].channels
+    share = channels.share(features)
     active = F.relu(share)
     names = [name for name in edges[0].names if name not in (SKIP, NONE)]
     width = share.shape[1]
     outputs = torch.cat([_convolve(active, [edge[name] for edge in edges]) for name in names], 1)
+    if features.is_contiguous(memory_format=torch.channels_last):
+        # maps of one channel have both formats, and their concatenation would have the slower one
+        outputs = outputs.contiguous(memory_format=torch.channels_last)
     weights = torch.stack([edge._softmax(edge._arch_alpha) for edge in edges], 1)  # (operations, edges)
     # as the scale of the batch norms, the weights cost neither time nor memory
     scale = weights[[edges[0].names.index(name) for name in names]].flatten().repeat_interleave(width)
     outputs = _normalise(outputs, [edge[name][-1] for name in names for edge in edges], scale)
     mixed = outputs.unflatten(1, (len(names), len(edges), width)).sum(1)  # type: ignore[no-untyped-call]
     mixed = mixed + weights[edges[0].names.index(SKIP)][None, :, None, None, None] * share[:, None]
-    return [edge.rejoin(features, mixed[:, number]) for number, edge in enumerate(edges)]
+    return [channels.rejoin(features, mixed[:, number]) for number in range(len(edges))]
 
 
 def _convolve(active: Tensor, candidates: Sequence[Any]) -> Tensor:
@@ -92,6 +101,11 @@ def _convolve(active: Tensor, candidates: Sequence[Any]) -> Tensor:
         weight = torch.cat([candidate[1].weight for candidate in candidates])
         return F.conv2d(active, weight, None, first.stride, first.padding, first.dilation)
     channels = active.shape[1]
+    if channels <= COMPOSED:  # nothing lies between the two convolutions, so they are one
+        deep = torch.stack([candidate[1].weight for candidate in candidates])  # (edges, C, 1, k, k)
+        point = torch.stack([candidate[2].weight for candidate in candidates])  # (edges, C, C, 1, 1)
+        weight = (point * deep.transpose(1, 2)).flatten(0, 1)
+        return F.conv2d(active, weight, None, first.stride, first.padding, first.dilation)
     # a channel's filters of all edges lie together, as its group wants them
     weight = torch.stack([candidate[1].weight for candidate in candidates], 1).flatten(0, 1)
     deep = F.conv2d(active, weight, None, first.stride, first.padding, first.dilation, channels)

@@ -77,7 +77,7 @@ class GDAS(DARTS):
     Args:
         temperature: τ of the gradient's softmax in the first and the last epoch in which α is trained; it falls evenly.
         arc_learning_rate: of α and β.
-        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        arc_weight_decay: of α and β.
         warmup_epochs: epochs at the start in which α and β stay; operations are drawn from the first on.
 
     Raises:
@@ -89,11 +89,11 @@ class GDAS(DARTS):
         *,
         temperature: tuple[float, float] = (10.0, 0.1),
         arc_learning_rate: float = 6e-4,
-        gradient_clip_val: float | None = None,
+        arc_weight_decay: float = 1e-3,
         warmup_epochs: int = 0,
     ):
         super().__init__(
-            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
+            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
         )
         if not temperature[0] >= temperature[1] > 0:
             raise SettingError(f"strategy.temperature: {temperature}; it falls from the first to a last above 0")
@@ -111,9 +111,5 @@ class GDAS(DARTS):
 
     def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
         return GumbelDartsModule(
-            training_module,
-            Annealing(*self.temperature, self.warmup_epochs),
-            arc_learning_rate=self.arc_learning_rate,
-            gradient_clip_val=self.gradient_clip_val,
-            warmup_epochs=self.warmup_epochs,
+            training_module, Annealing(*self.temperature, self.warmup_epochs), **self.module_settings()
         )

@@ -43,7 +43,7 @@ class PartialChannel(DARTS):
         fused: compute the edges that leave a node of AMSNet's cells together: the same numbers, faster. Other cells
             are computed edge by edge.
         arc_learning_rate: of α and β; NAS-Count's.
-        gradient_clip_val: largest norm of the weights' gradient; None for no limit.
+        arc_weight_decay: of α and β.
         warmup_epochs: epochs at the start in which α and β stay; NAS-Count takes 40 of 80.
 
     Raises:
@@ -58,11 +58,11 @@ class PartialChannel(DARTS):
         channels: Literal["random", "fixed"] = "random",
         fused: bool = True,
         arc_learning_rate: float = 6e-4,
-        gradient_clip_val: float | None = None,
+        arc_weight_decay: float = 1e-3,
         warmup_epochs: int = 0,
     ):
         super().__init__(
-            arc_learning_rate=arc_learning_rate, gradient_clip_val=gradient_clip_val, warmup_epochs=warmup_epochs
+            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
         )
         if not isinstance(k, int) or k < 1:
             raise SettingError(f"strategy.k: {k!r}; one channel in k passes the candidates, k is 1 or more")
@@ -103,12 +103,7 @@ class PartialChannel(DARTS):
         return PartialLayer(listed, memo[choice.label], settings["softmax"], choice.label, channels=self._shared)
 
     def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
-        return PartialChannelModule(
-            training_module,
-            arc_learning_rate=self.arc_learning_rate,
-            gradient_clip_val=self.gradient_clip_val,
-            warmup_epochs=self.warmup_epochs,
-        )
+        return PartialChannelModule(training_module, **self.module_settings())
 
 
 def _channels(candidate: nn.Module) -> int | None:

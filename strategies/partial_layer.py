@@ -80,10 +80,35 @@ class Channels:
     def of(self, features: Tensor) -> Tensor:
         """Their numbers, ascending, for features ``(B, C, H, W)``: ``(C / k,)``."""
         total = features.shape[1]
-        if total not in self.drawn:  # on the CPU, so that a seed draws the same on every device
-            self.drawn[total] = torch.randperm(total)[: total // self.k].sort().values
+        if total not in self.drawn:
+            self.drawn[total] = self._draw(total)
         self.drawn[total] = self.drawn[total].to(features.device)
         return self.drawn[total]
+
+    def _draw(self, total: int) -> Tensor:
+        # on the CPU, so that a seed draws the same on every device
+        return torch.randperm(total)[: total // self.k].sort().values
+
+    def share(self, features: Tensor) -> Tensor:
+        """S∗x, ``(B, C / k, H, W)``."""
+        return (
+            features.index_select(1, self.of(features)) if self.random else features[:, : features.shape[1] // self.k]
+        )
+
+    def rejoin(self, features: Tensor, mixed: Tensor) -> Tensor:
+        """What the candidates made of S∗x, with the channels that passed by."""
+        mixed = mixed.to(features.dtype)
+        if self.random:
+            return features.clone().index_copy_(1, self.of(features), mixed)  # out of place it loses the memory format
+        # shuffled, so that other channels pass the candidates of the next edge
+        return torch.nn.functional.channel_shuffle(torch.cat([mixed, features[:, mixed.shape[1] :]], 1), self.k)
+
+
+class EvenChannels(Channels):
+    """Every k-th channel, where nothing is to be drawn: a draw is as good as another."""
+
+    def _draw(self, total: int) -> Tensor:
+        return torch.arange(0, total, self.k)
 
 
 class PartialLayer(DifferentiableMixedLayer):
@@ -100,20 +125,21 @@ class PartialLayer(DifferentiableMixedLayer):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, C, H, W)`` → the same shape."""
-        return self.rejoin(features, super().forward(self.share(features)))
+        return self.channels.rejoin(features, super().forward(self.channels.share(features)))
 
-    def share(self, features: Tensor) -> Tensor:
-        """S∗x, ``(B, C / k, H, W)``."""
-        if self.channels.random:
-            return features.index_select(1, self.channels.of(features))
-        return features[:, : features.shape[1] // self.channels.k]
+    def freeze(self, sample: Any) -> nn.Module:
+        """The chosen candidate, past which the other channels go on passing."""
+        return PartialOperation(super().freeze(sample), EvenChannels(self.channels.k, self.channels.random))
 
-    def rejoin(self, features: Tensor, mixed: Tensor) -> Tensor:
-        """What the candidates made of S∗x, with the channels that passed by."""
-        mixed = mixed.to(features.dtype)
-        if self.channels.random:
-            return features.index_copy(1, self.channels.of(features), mixed)
-        # shuffled, so that other channels pass the candidates of the next edge
-        return torch.nn.functional.channel_shuffle(
-            torch.cat([mixed, features[:, mixed.shape[1] :]], 1), self.channels.k
-        )
+
+class PartialOperation(nn.Module):
+    """o(S∗x) + (1 − S)∗x for one operation o at a k-th of the width."""
+
+    def __init__(self, operation: nn.Module, channels: Channels):
+        super().__init__()
+        self.operation = operation
+        self.channels = channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, C, H, W)`` → the same shape."""
+        return self.channels.rejoin(features, self.operation(self.channels.share(features)))

@@ -2,6 +2,10 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import ClassVar
 
 import nni
@@ -12,11 +16,17 @@ import torch
 import yaml
 from nni.nas.nn.pytorch import MutableDropout
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from pytorch_lightning.callbacks import Callback
 
+from nni_count.after_epoch import EarlyStop
 from nni_count.architecture import read_architecture
+from nni_count.cost import Cost, cost_table
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
+from nni_count.decode import decode
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
+from nni_count.networks import create
+from nni_count.ops import NONE
 from nni_count.search import search
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel, RandomOneShot
@@ -102,6 +112,7 @@ def run(out, strategy, **settings):
         "batch_size": 1,
         "limit_train_batches": 1,
         "accelerator": "cpu",
+        "validation_images": 1,
         "seed": 3,
     }
     return search(data=Noise(), space=space, strategy=strategy, out=out, **{**defaults, **settings})
@@ -155,6 +166,8 @@ def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
     assert yaml.safe_load((out / "config.yaml").read_text())["space"]["init_args"]["width"] == width
     assert [row["epoch"] for row in rows(out)] == ["0", "1"]
     for row in rows(out):
+        assert float(row["validation_mae"]) >= 0
+        assert 0 < float(row["alpha_entropy"]) <= 1
         assert float(row["loss/weights"]) > 0
         assert float(row["loss/architecture"]) > 0
         for label in ("alpha/extraction_5_4", "alpha/pooling_3", "beta/fusion_4"):
@@ -232,6 +245,94 @@ def test_a_checkpoint_of_another_strategy_is_refused(searched, tmp_path):
 def test_another_seed_gives_other_weights(searched, tmp_path):
     run(tmp_path / "run", DARTS(), seed=4, max_epochs=1)
     assert not np.allclose(probabilities(tmp_path / "run")[0], probabilities(searched[1])[0], atol=1e-5)
+
+
+def test_a_search_keeps_to_its_budget(tmp_path):
+    cost = Cost(budget=20_000, network={"width": 48})
+    found = run(tmp_path / "run", DARTS(), cost=cost)
+    network = create("amsnet", found, width=48)
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 20_000
+    assert found.provenance["cost"]["value"] == float(rows(tmp_path / "run")[-1]["cost"])
+    with pytest.raises(SettingError, match=r"cost\.budget: 100 parameters, but the cheapest"):
+        run(tmp_path / "other", DARTS(), cost=Cost(budget=100))
+    with pytest.raises(SettingError, match="RandomOneShot has no α"):
+        run(tmp_path / "other", nni_strategies.RandomOneShot(), cost=cost)
+    assert not (tmp_path / "other").exists()
+
+
+def test_alpha_learns_to_keep_to_the_budget(tmp_path):
+    """With a heavy weight on the cost, it falls although the operations that are replaced in the end are left out."""
+    settings = {"max_epochs": 1, "limit_train_batches": 5, "validation_images": 0}
+    cost = Cost(budget=9_000, weight=1e6)
+    run(tmp_path / "cheap", DARTS(arc_learning_rate=0.5), cost=cost, **settings)
+    run(tmp_path / "free", DARTS(arc_learning_rate=0.5), **settings)
+    table = cost_table(AMSNetSpace(width=16, map_stride=4), cost)
+    cheap, free = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True) for name in ("cheap", "free")
+    )
+    cheap, free = (table.of(state["callbacks"]["AfterEpoch"]["found"]["sample"]) for state in (cheap, free))
+    assert cheap <= 9_000 < free
+
+
+@pytest.mark.parametrize("searched", ["DARTS"], indirect=True)
+def test_another_rule_reads_another_architecture_without_searching(searched, tmp_path):
+    result, out, *_ = searched
+    same = decode(run=out, out=tmp_path / "paper")
+    assert (same.extraction, same.fusion, same.pooling) == (result.extraction, result.fusion, result.pooling)
+    joint = decode(run=out, rule="joint", out=tmp_path / "joint")
+    assert read_architecture(tmp_path / "joint" / "architecture.yaml") == joint
+    assert joint.provenance["decode"] == "joint"
+    assert NONE not in [name for cell in (joint.extraction, joint.fusion) for e in cell.values() for name in e.values()]
+    small = decode(run=out, out=tmp_path / "small", cost=Cost(budget=6_000))
+    assert small.provenance["cost"]["value"] <= 6_000
+    with pytest.raises(SettingError, match="rule: 'best' is unknown; choose paper or joint"):
+        decode(run=out, rule="best", out=tmp_path / "x")
+    with pytest.raises(RunError, match="nowhere: holds no run of a search"):
+        decode(run=tmp_path / "nowhere", out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_search_can_end_early_and_tells_callbacks(tmp_path, capsys):
+    class Told(Callback):
+        epochs: ClassVar = []
+
+        def on_train_epoch_end(self, trainer, module):
+            self.epochs.append(float(trainer.callback_metrics["validation_mae"]))
+
+    still = DARTS(arc_learning_rate=1e-9)
+    run(tmp_path / "run", still, max_epochs=9, early_stop=EarlyStop(unchanged=1), callbacks=[Told()])
+    assert len(Told.epochs) == len(rows(tmp_path / "run")) == 2
+    assert "the same for 1 epochs" in capsys.readouterr().out
+    run(tmp_path / "timed", still, max_epochs=200, max_time="00:00:00:01", validation_images=0)
+    assert 1 <= len(rows(tmp_path / "timed")) < 200
+
+
+def test_the_optimiser_and_the_precision_are_settings(tmp_path):
+    settings = {"max_epochs": 1, "optimizer": "sgd", "precision": "bf16-mixed", "gradient_clip": 0.1}
+    assert run(tmp_path / "a", PartialChannel(), **settings)
+    with pytest.raises(SettingError, match="optimizer: 'lion' is unknown; choose adam or adamw or sgd"):
+        run(tmp_path / "b", DARTS(), optimizer="lion")
+
+
+def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path):
+    """SIGKILL at an arbitrary moment: in the middle of a step, of an epoch's end, of a file."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_search as t\n"
+        "t.run(t.Path(sys.argv[2]), t.GDAS(), max_epochs=4, resume=len(sys.argv) > 3)"
+    )
+    call = [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent), str(tmp_path / "killed")]
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    table = tmp_path / "killed" / "metrics.csv"
+    while process.poll() is None and not (table.is_file() and len(table.read_text().splitlines()) > 2):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    run(tmp_path / "killed", GDAS(), max_epochs=4, resume=True)
+    run(tmp_path / "straight", GDAS(), max_epochs=4)
+    for found, expected in zip(*(weights(state(tmp_path / name)) for name in ("killed", "straight")), strict=True):
+        assert all(torch.allclose(found[name], expected[name], rtol=0, atol=1e-6) for name in expected)
+    killed, straight = (read_architecture(tmp_path / name / "architecture.yaml") for name in ("killed", "straight"))
+    assert killed == straight
 
 
 def test_the_given_space_stays_as_it_is(tmp_path):

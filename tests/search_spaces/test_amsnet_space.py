@@ -101,6 +101,26 @@ def test_a_kept_edge_of_none_stays_listed(space):
     assert space.architecture(sample, provenance={"seed": 1}).extraction[3] == {0: NONE, 2: "skip"}
 
 
+@pytest.mark.filterwarnings("ignore:.*gives zeros")
+@pytest.mark.parametrize("seed", range(4))
+def test_an_architecture_and_its_sample_are_one(space, seed):
+    architecture = space.architecture(random_sample(seed))
+    assert space.architecture(space.sample(architecture)) == architecture
+
+
+def test_the_joint_rule_ranks_edges_by_their_best_real_operation(space):
+    even = {label: dict.fromkeys(mutable.values, 0.1) for label, mutable in space.simplify().items()}
+    even["extraction_4"] = {0: 0.4, 1: 0.3, 2: 0.2, 3: 0.1}
+    even["extraction_4_0"] = even["extraction_4_0"] | {NONE: 0.9}  # a strong edge without a strong operation
+    even["extraction_4_1"] = even["extraction_4_1"] | {"skip": 0.3}  # 0.3 · 0.3
+    even["extraction_4_2"] = even["extraction_4_2"] | {"conv_1x1": 0.5}  # 0.2 · 0.5
+    sample = random_sample(0) | {"extraction_4": [0, 1], "extraction_4_0": NONE, "extraction_4_1": "skip"}
+    assert space.architecture(sample, even).extraction[4] == {0: NONE, 1: "skip"}
+    assert space.architecture(sample, even, rule="joint").extraction[4] == {1: "skip", 2: "conv_1x1"}
+    with pytest.raises(SettingError, match="joint ranks by probabilities"):
+        space.architecture(sample, rule="joint")
+
+
 def test_the_number_of_kept_edges_is_a_setting():
     sample = AMSNetSpace(width=16, edges_per_node=3).simplify()
     assert [sample[f"extraction_{node}"].n_chosen for node in (2, 3, 4, 5)] == [2, 3, 3, 3]
@@ -118,6 +138,7 @@ def test_the_signature_is_that_of_the_constructor(space):
         "out_channels",
         "map_stride",
         "pyramid",
+        "affine",
     ]
     assert set(space.settings) == set(inspect.signature(AMSNetSpace).parameters)
     parser = pytest.importorskip("jsonargparse").ArgumentParser(exit_on_error=False)

@@ -29,7 +29,7 @@ from nni_count.data.batches import crop_loader
 from nni_count.data.synthetic_set import SyntheticCrowds
 from nni_count.oneshot import Recipe
 from nni_count.search import search
-from nni_count.task import Counting
+from nni_count.task import usual_task
 from search_spaces import AMSNetSpace
 from strategies import GDAS, PartialChannel
 
@@ -72,7 +72,7 @@ class Step:
         torch.manual_seed(0)
         strategy = make()
         space = strategy.mutate_model(AMSNetSpace(cells=6, width=width)).to(device)
-        self.module = strategy.configure_oneshot_module(Recipe(1e-3, 4e-4, 1e-4, 1))
+        self.module = strategy.configure_oneshot_module(Recipe(usual_task(), 1e-3, 4e-4, 1e-4, 1))
         self.module.set_model(space)
         layout = torch.channels_last if last else torch.contiguous_format
         self.space: Any = space.to(memory_format=layout)
@@ -152,7 +152,7 @@ class Clock(Callback):
 def bare(space: AMSNetSpace, strategy: Any, batches: list[Any]) -> float:
     """Seconds of a step of both phases in a plain loop over batches that are there."""
     space = strategy.mutate_model(space).to(memory_format=torch.channels_last)
-    module = strategy.configure_oneshot_module(Recipe(1e-3, 4e-4, 1e-4, 1))
+    module = strategy.configure_oneshot_module(Recipe(usual_task(), 1e-3, 4e-4, 1e-4, 1))
     module.set_model(space)
     own = {id(parameter): parameter for parameter in module.arch_parameters()}
     weights = [parameter for parameter in space.parameters() if id(parameter) not in own]
@@ -174,7 +174,7 @@ def overhead(rounds: int, steps: int = 8) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"per_step": [], "epoch_end_seconds": []}
     data = SyntheticCrowds(train=24, test=1, size=128)
     settings: dict[str, Any] = {"crop_size": 64, "batch_size": 4, "limit_batches": steps, "stride": 1}
-    loaders = [crop_loader(part, Counting(), seed=0, **settings) for part in halves(data.samples("train"), 0)]
+    loaders = [crop_loader(part, usual_task(), seed=0, **settings) for part in halves(data.samples("train"), 0)]
     batches = list(zip(*loaders, strict=True))
     for _ in range(rounds):
         clock = Clock()

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput
 from torch import Tensor, nn
 
 from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
-from strategies.partial_layer import PartialLayer
+from strategies.partial_layer import Channels, PartialLayer
 
 #: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution
 COMPOSED = 16
@@ -32,7 +33,11 @@ def fuse(space: nn.Module) -> None:
 def _fits(cell: Cell) -> bool:
     """Whether all edges exist, are partial, and choose from the operations that are known here."""
     wanted = [f"{source}-{node}" for node in cell.kind.computed for source in range(node)]
-    return sorted(cell.edges) == sorted(wanted) and all(_is_usual(edge) for edge in cell.edges.values())
+    return (
+        sorted(cell.edges) == sorted(wanted)
+        and all(_is_usual(edge) for edge in cell.edges.values())
+        and all(type(join) is DifferentiableMixedInput for join in cell.joins.values())
+    )
 
 
 def _is_usual(edge: Any) -> bool:
@@ -61,23 +66,51 @@ class FusedCell(Cell):
         if not all(isinstance(edge, PartialLayer) for edge in self.edges.values()):  # frozen, so chosen
             return super().forward(*inputs)
         states = [prepare(x) for prepare, x in zip(self.inputs, inputs, strict=True)]
+        betas = {node: _probabilities(self.joins[str(node)]) for node in self.kind.computed}
+        channels: Any = next(iter(self.edges.values())).channels
         arriving: dict[int, list[Tensor]] = {node: [] for node in self.kind.computed}
         for source in range(max(self.kind.computed)):
-            if source in arriving:
-                states.append(self.joins[str(source)](arriving[source]))
+            if source in betas:
+                states.append(_join(states, arriving[source], betas[source], channels))
             nodes = [node for node in self.kind.computed if node > source]
-            leaving = leave(states[source], [self.edges[f"{source}-{node}"] for node in nodes])
-            for node, features in zip(nodes, leaving, strict=True):
-                arriving[node].append(features)
+            edges = [self.edges[f"{source}-{node}"] for node in nodes]
+            leaving = leave(states[source], edges, torch.stack([betas[node][source] for node in nodes]))
+            for node, mixed in zip(nodes, leaving, strict=True):
+                arriving[node].append(mixed)
         last = max(self.kind.computed)
-        states.append(self.joins[str(last)](arriving[last]))
+        states.append(_join(states, arriving[last], betas[last], channels))
         return torch.cat(states[self.kind.inputs :], dim=1)
 
 
-def leave(features: Tensor, edges: Sequence[Any]) -> list[Tensor]:
-    """What each of the edges, all :class:`PartialLayer`, makes of the features ``(B, C, H, W)``."""
-    channels = edges[0].channels
-    share = channels.share(features)
+def _probabilities(layer: Any) -> Tensor:
+    """softmax(α) or softmax(β)."""
+    probabilities: Tensor = layer._softmax(layer._arch_alpha)
+    return probabilities
+
+
+def _join(states: Sequence[Tensor], mixed: Sequence[Tensor], betas: Tensor, channels: Channels) -> Tensor:
+    """Σ β · ((1 − S)∗x + what the candidates made of S∗x) over all edges that meet in a node.
+
+    Args:
+        states: x of every edge, ``(B, C, H, W)``.
+        mixed: what the candidates made, with its weight β already, ``(B, C / k, H, W)``.
+    """
+    passing = states[0] * betas[0]
+    for state, beta in zip(states[1:], betas[1:], strict=True):
+        passing = torch.addcmul(passing, state, beta)
+    total = mixed[0]
+    for other in mixed[1:]:
+        total = total + other
+    return channels.rejoin(passing, total)
+
+
+def leave(features: Tensor, edges: Sequence[Any], betas: Tensor) -> Sequence[Tensor]:
+    """What the candidates of each edge, all :class:`PartialLayer`, make of the features ``(B, C, H, W)``, times its β.
+
+    Returns:
+        For every edge ``(B, C / k, H, W)``.
+    """
+    share = edges[0].channels.share(features)
     active = F.relu(share)
     names = [name for name in edges[0].names if name not in (SKIP, NONE)]
     width = share.shape[1]
@@ -85,13 +118,13 @@ def leave(features: Tensor, edges: Sequence[Any]) -> list[Tensor]:
     if features.is_contiguous(memory_format=torch.channels_last):
         # maps of one channel have both formats, and their concatenation would have the slower one
         outputs = outputs.contiguous(memory_format=torch.channels_last)
-    weights = torch.stack([edge._softmax(edge._arch_alpha) for edge in edges], 1)  # (operations, edges)
+    weights = torch.stack([_probabilities(edge) for edge in edges], 1) * betas  # (operations, edges)
     # as the scale of the batch norms, the weights cost neither time nor memory
     scale = weights[[edges[0].names.index(name) for name in names]].flatten().repeat_interleave(width)
     outputs = _normalise(outputs, [edge[name][-1] for name in names for edge in edges], scale)
     mixed = outputs.unflatten(1, (len(names), len(edges), width)).sum(1)  # type: ignore[no-untyped-call]
-    mixed = mixed + weights[edges[0].names.index(SKIP)][None, :, None, None, None] * share[:, None]
-    return [channels.rejoin(features, mixed[:, number]) for number in range(len(edges))]
+    mixed = torch.addcmul(mixed, share[:, None], weights[edges[0].names.index(SKIP)][None, :, None, None, None])
+    return mixed.unbind(1)
 
 
 def _convolve(active: Tensor, candidates: Sequence[Any]) -> Tensor:

@@ -113,6 +113,23 @@ def test_a_point_on_a_pixel_edge_is_in_a_crop_exactly_when_its_pixel_is(position
     assert target.sum() / 100 == pytest.approx((crop == 255).all(2).sum(), abs=1e-3)
 
 
+def test_enlargements_are_spread_evenly_over_their_range():
+    zooms = []
+
+    class Watched(Counting):
+        def target(self, sample, shape, stride):
+            zooms.append(sample.zoom)
+            return super().target(sample, shape, stride)
+
+    image = marked(np.zeros((0, 2)), (300, 300))
+    crops = CropStream([image], Watched(), crop_size=64, stride=4, seed=0, augmentation=Augmentation(scale=(0.5, 2)))
+    for position in range(200):
+        crops[position]
+    assert 0.5 <= min(zooms) < 0.55
+    assert 1.9 < max(zooms) <= 2
+    assert 0.4 < np.mean(np.array(zooms) < 1) < 0.6  # of the logarithm
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-3, 3), st.integers(20, 200), st.integers(-60, 60))
 def test_a_window_keeps_the_people_inside_it(angle, span, left):

@@ -55,7 +55,7 @@ def test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images(portal, 
     *epochs, (kind, final) = portal
     assert [name for name, _ in epochs] == ["intermediate"] * 2
     assert [figures["epoch"] for _, figures in epochs] == [1, 2]
-    assert all({"loss", "architecture_loss"} <= set(figures) for _, figures in epochs)
+    assert all({"default", "loss", "alpha_entropy"} <= set(figures) for _, figures in epochs)
     assert kind == "final"
     assert final["default"] == result["mae"]
     assert set(final) == {"default", "rmse", "parameters", "flops", "search_seconds", "memory_mb"}

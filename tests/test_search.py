@@ -138,7 +138,7 @@ def probabilities(out):
     return [[float(row[name]) for name in names] for row in rows(out)]
 
 
-@pytest.fixture(scope="module", params=["DARTS"])  # tests/strategies/test_contract.py asks all strategies
+@pytest.fixture(scope="module", params=["DARTS"])  # tests/strategies/test_strategy_contract.py asks all strategies
 def searched(request, tmp_path_factory):
     """A run of two epochs, and one that is interrupted in the second and resumed."""
     straight, resumed = (tmp_path_factory.mktemp("runs") / name for name in ("straight", "resumed"))

@@ -45,7 +45,7 @@ def experiment_config(**changes):
         "tuner": {"name": "GridSearch"},
         "trialCommand": "nni-count trial --config settings.yml",
         "trialCodeDirectory": ".",
-        "trialConcurrency": 2,
+        "trialConcurrency": 1,  # with more, NNI 3.0 hands the first settings to whichever trial asks first
         "maxTrialNumber": 4,
         "trainingService": {"platform": "local"},
         **changes,

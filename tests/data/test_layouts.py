@@ -277,6 +277,12 @@ def test_coco_counts_what_is_asked_for(tmp_path):
         open_data(tmp_path, label="bus").samples("all")
 
 
+def test_coco_that_annotates_an_image_it_does_not_list_is_refused(tmp_path):
+    write_coco(tmp_path, [{"bbox": [1, 1, 2, 2]}, {"bbox": [1, 1, 2, 2], "image_id": 7}], [])
+    with pytest.raises(DataError, match=r"instances.json: annotates image_id 7, which it does not list"):
+        open_data(tmp_path).samples("all")
+
+
 def test_coco_files_name_their_parts(tmp_path):
     for part in ("train2017", "val2017"):
         write_coco(tmp_path, [], [], f"annotations/instances_{part}.json", f"{part}.jpg")

@@ -162,7 +162,7 @@ def search(
         if devices != 1:
             raise SettingError(f"devices: {devices}; a trial trains on one, give trials.concurrency instead")
         if cost:
-            raise SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
+            raise _without_alpha(strategy)
         candidate = Candidate(
             *parts,
             task,
@@ -199,7 +199,7 @@ def search(
     # a space that the strategy cannot handle is said before a folder is made
     space = _mutated(space, strategy).to(memory_format=torch.channels_last)
     if table and not architecture_logits(space):
-        raise SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
+        raise _without_alpha(strategy)
     validation = None
     if validation_images:
         judged = split_off(parts[1], validation_images / len(parts[1]), seed)[1]
@@ -246,6 +246,10 @@ def search(
         trained = Recipe(task, *recipe, penalty=table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
     return read_architecture(run.folder / "architecture.yaml")
+
+
+def _without_alpha(strategy: Strategy) -> SettingError:
+    return SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
 
 
 def _mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:

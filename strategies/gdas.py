@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from nni.nas.nn.pytorch import ModelSpace
@@ -25,6 +25,20 @@ class Draws(SharedGumbelSoftmax):
         return torch.softmax((inputs.float() + self.noise[inputs]) / self.tau, self.dim)
 
 
+class _StraightThrough(torch.autograd.Function):
+    """The output as it is; its gradient is that of a product with the weight, which counts as 1."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(output)
+        return output.view_as(output)  # the product would be one map more to keep
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,), (output,) = gradients, ctx.saved_tensors
+        return gradient, (gradient * output).sum()
+
+
 class SampledLayer(DifferentiableMixedLayer):
     """A choice that computes the drawn candidate alone; the most probable one where no gradients are wanted.
 
@@ -37,9 +51,7 @@ class SampledLayer(DifferentiableMixedLayer):
             return self._of(int(self._arch_alpha.argmax()), *args, **kwargs)
         soft: Tensor = self._softmax(self._arch_alpha)
         drawn = int(soft.argmax())
-        weight = soft[drawn] - soft[drawn].detach() + 1  # in this order, it is 1 to the last bit
-        output = self._of(drawn, *args, **kwargs)
-        return output * weight
+        return cast(Tensor, _StraightThrough.apply(self._of(drawn, *args, **kwargs), soft[drawn]))
 
     def _of(self, number: int, *args: Any, **kwargs: Any) -> Tensor:
         output: Tensor = self[self.names[number]](*args, **kwargs)

@@ -91,17 +91,25 @@ class Channels:
 
     def share(self, features: Tensor) -> Tensor:
         """S∗x, ``(B, C / k, H, W)``."""
-        return (
-            features.index_select(1, self.of(features)) if self.random else features[:, : features.shape[1] // self.k]
-        )
+        if not self.random:
+            return features[:, : features.shape[1] // self.k]
+        if _channels_last(features):  # chosen along dimension 1, they would lose the memory format
+            return features.movedim(1, 3).index_select(3, self.of(features)).movedim(3, 1)
+        return features.index_select(1, self.of(features))
 
     def rejoin(self, features: Tensor, mixed: Tensor) -> Tensor:
         """What the candidates made of S∗x, with the channels that passed by."""
         mixed = mixed.to(features.dtype)
-        if self.random:
-            return features.clone().index_copy_(1, self.of(features), mixed)  # out of place it loses the memory format
-        # shuffled, so that other channels pass the candidates of the next edge
-        return torch.nn.functional.channel_shuffle(torch.cat([mixed, features[:, mixed.shape[1] :]], 1), self.k)
+        if not self.random:
+            # shuffled, so that other channels pass the candidates of the next edge
+            return torch.nn.functional.channel_shuffle(torch.cat([mixed, features[:, mixed.shape[1] :]], 1), self.k)
+        if _channels_last(features):
+            return features.movedim(1, 3).index_copy(3, self.of(features), mixed.movedim(1, 3)).movedim(3, 1)
+        return features.index_copy(1, self.of(features), mixed)
+
+
+def _channels_last(features: Tensor) -> bool:
+    return features.is_contiguous(memory_format=torch.channels_last)
 
 
 class EvenChannels(Channels):

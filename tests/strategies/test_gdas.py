@@ -148,3 +148,12 @@ def test_the_temperature_falls_from_the_first_to_the_last_epoch(warmup, expected
 def test_a_temperature_that_cannot_fall_is_refused(temperature):
     with pytest.raises(SettingError, match=r"strategy\.temperature"):
         GDAS(temperature=temperature)
+
+
+def test_the_drawn_output_is_handed_on_without_a_copy(module):
+    """A copy would be kept for the backward pass, of every edge."""
+    layer, made = layer_of(module, "extraction_2_0"), []
+    for name in layer.names:
+        layer[name].register_forward_hook(lambda module, inputs, output: made.append(output))
+    output = layer(torch.rand(1, 1, 8, 8))
+    assert output.data_ptr() == made[0].data_ptr()

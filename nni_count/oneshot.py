@@ -167,7 +167,8 @@ class Recipe(LightningModule):
         images, targets = batch
         model = cast(Space, self.model)
         estimate = model(images.contiguous(memory_format=torch.channels_last)).float()
-        loss = self.task.loss(estimate, targets, model.loss)
+        with torch.autocast(images.device.type, enabled=False):
+            loss = self.task.loss(estimate, targets, model.loss)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "

@@ -35,7 +35,7 @@ LossSetting = Mapping[str, Any] | str
 
 
 class WeightedSum(nn.Module):
-    """Σ_i w_i · L_i of an estimate and its target, both ``(B, K, H, W)``.
+    """Σ_i w_i · L_i of an estimate and its target, both ``(B, K, H, W)``, in single precision at least.
 
     Args:
         terms: name → loss.
@@ -48,9 +48,11 @@ class WeightedSum(nn.Module):
         self.settings = {name: dict(values) for name, values in settings.items()}
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return torch.stack(
-            [self.settings[name]["weight"] * term(estimate, target) for name, term in self.terms.items()]
-        ).sum()
+        precise = torch.promote_types(estimate.dtype, torch.float32)
+        estimate, target = estimate.to(precise), target.to(precise)
+        with torch.autocast(estimate.device.type, enabled=False):  # SSIM's variances are small differences
+            losses = [self.settings[name]["weight"] * term(estimate, target) for name, term in self.terms.items()]
+        return torch.stack(losses).sum()
 
     def check(self, *shape: int) -> None:
         """Raise a SettingError when maps of that shape, e.g. ``(1, 32, 32)``, cannot be judged."""

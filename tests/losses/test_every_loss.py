@@ -23,6 +23,17 @@ def test_maps_of_odd_sizes_have_a_loss_whose_gradient_reaches_every_pixel(name, 
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_mixed_precision_leaves_the_loss_precise(name):
+    """In bfloat16 the variances of large values fall below zero, and SSIM had an infinite loss."""
+    estimate, target = (20 + torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    expected = create_loss(name)(estimate, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = create_loss(name)(estimate, target)
+    assert found == expected
+    assert create_loss(name)(estimate.bfloat16(), target).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_four_images_are_learnt_by_heart(name):
     torch.manual_seed(0)
     network, task, loss = create("mcnn"), Counting(), create_loss(SETTINGS[name])

@@ -256,9 +256,11 @@ def _mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:
     try:
         return strategy.mutate_model(space)
     except (TypeError, ValueError) as error:
+        remedy = "write that choice as a LayerChoice or an InputChoice, or choose another strategy"
+        if "have the same label" in str(error):  # how NNI says so
+            remedy = "give one of the two another label, or both the same candidates"
         raise SettingError(
-            f"strategy {type(strategy).__name__}: cannot search {type(space).__name__} ({error}); "
-            "write that choice as a LayerChoice or an InputChoice, or choose another strategy"
+            f"strategy {type(strategy).__name__}: cannot search {type(space).__name__} ({error}); {remedy}"
         ) from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from nni.nas.nn.pytorch import MutableDropout
+from nni.nas.nn.pytorch import LayerChoice, MutableDropout
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.callbacks import Callback
 
@@ -90,6 +90,15 @@ class SpaceWithARate(AMSNetSpace):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.dropout = MutableDropout(nni.uniform("rate", 0, 1))
+
+
+class SpaceWhoseLabelsClash(AMSNetSpace):
+    """Two choices of one label, between different things."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.one = LayerChoice({"a": torch.nn.Identity(), "b": torch.nn.ReLU()}, label="twice")
+        self.other = LayerChoice({"a": torch.nn.Identity(), "c": torch.nn.ReLU()}, label="twice")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -380,6 +389,9 @@ def test_settings_that_cannot_work_are_named(tmp_path):
         run(tmp_path / "a", DARTS(), space=SpaceWithARate)
     with pytest.raises(SettingError, match=r"rate is a Numerical, of which no path can be drawn; write it as"):
         run(tmp_path / "a", RandomOneShot(), space=SpaceWithARate)
+    for strategy in (DARTS(), GDAS(), RandomOneShot()):
+        with pytest.raises(SettingError, match="same label twice .*; give one of the two another label"):
+            run(tmp_path / "a", strategy, space=SpaceWhoseLabelsClash)
     with pytest.raises(SettingError, match="crop_size: 40; AMSNetSpace needs a multiple of 32"):
         run(tmp_path / "a", DARTS(), crop_size=40)
     with pytest.raises(SettingError, match="space: Linear is no NNI ModelSpace"):

@@ -390,7 +390,7 @@ def test_settings_that_cannot_work_are_named(tmp_path):
     with pytest.raises(SettingError, match=r"rate is a Numerical, of which no path can be drawn; write it as"):
         run(tmp_path / "a", RandomOneShot(), space=SpaceWithARate)
     for strategy in (DARTS(), GDAS(), RandomOneShot()):
-        with pytest.raises(SettingError, match="same label twice .*; give one of the two another label"):
+        with pytest.raises(SettingError, match=r"same label twice .*; give one of the two another label"):
             run(tmp_path / "a", strategy, space=SpaceWhoseLabelsClash)
     with pytest.raises(SettingError, match="crop_size: 40; AMSNetSpace needs a multiple of 32"):
         run(tmp_path / "a", DARTS(), crop_size=40)

@@ -1,17 +1,13 @@
 import random
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from samples import random_sample
 
 from nni_count.after_epoch import EarlyStop, entropy
 from nni_count.strongest import frozen, recalibrate
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, PartialChannel
-
-sys.path.insert(0, str(Path(__file__).parent / "search_spaces"))
-from test_amsnet_space import random_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*won on all kept edges")
 

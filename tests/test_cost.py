@@ -1,9 +1,8 @@
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from samples import random_sample
 
 from nni_count.cost import MEASURES, Cost, cost_table
 from nni_count.decode import strongest
@@ -13,9 +12,6 @@ from nni_count.oneshot import architecture_logits, kept_edges
 from nni_count.ops import NONE
 from search_spaces import AMSNetSpace
 from strategies import DARTS
-
-sys.path.insert(0, str(Path(__file__).parent / "search_spaces"))
-from test_amsnet_space import random_sample
 
 LARGER = {"cells": 8, "width": 64}
 

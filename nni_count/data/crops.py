@@ -23,14 +23,14 @@ class Augmentation:
     Args:
         rotation: half of the crops are turned by up to so many degrees to either side.
         scale: smallest and largest enlargement; its logarithm is spread evenly between.
-        people_share: the share of crops that are placed so that a head, drawn from those in the image, lies inside.
+        points_share: the share of crops that are placed so that a point, drawn from those in the image, lies inside.
         quarter_turns: whether every crop is also turned by 0, 90, 180 or 270 degrees, for images without an upside,
             such as those of a microscope.
     """
 
     rotation: float = 10.0
     scale: tuple[float, float] = (1.0, 1.0)
-    people_share: float = 0.0
+    points_share: float = 0.0
     quarter_turns: bool = False
 
     def __post_init__(self) -> None:
@@ -41,8 +41,8 @@ class Augmentation:
             raise SettingError(
                 f"augmentation.scale: {list(self.scale)}; give two numbers from 0.5 to 2, e.g. [0.8, 1.25]"
             )
-        if not 0 <= self.people_share <= 1:
-            raise SettingError(f"augmentation.people_share: {self.people_share}; give a share from 0 to 1")
+        if not 0 <= self.points_share <= 1:
+            raise SettingError(f"augmentation.points_share: {self.points_share}; give a share from 0 to 1")
 
 
 #: what is done where nothing else is said
@@ -107,15 +107,15 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         low, high = settings.scale
         span = size if low == high == 1 else round(size / np.exp(rng.uniform(np.log(low), np.log(high))))
         height, width = image.shape[:2]
-        head = None
-        if settings.people_share and rng.random() < settings.people_share:
-            heads = points[((points >= 0) & (points < (width, height))).all(1)]
-            head = heads[rng.integers(len(heads))] if len(heads) else None
-        left = _place(width, span, None if head is None else int(head[0]), rng)
-        top = _place(height, span, None if head is None else int(head[1]), rng)
+        chosen = None
+        if settings.points_share and rng.random() < settings.points_share:
+            inside = points[((points >= 0) & (points < (width, height))).all(1)]
+            chosen = inside[rng.integers(len(inside))] if len(inside) else None
+        left = _place(width, span, None if chosen is None else int(chosen[0]), rng)
+        top = _place(height, span, None if chosen is None else int(chosen[1]), rng)
         angle = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation)) if rng.random() < 0.5 else 0.0
         window = Window(left, top, span, size, angle)
-        if head is not None and not _inside(window.move(head), size):
+        if chosen is not None and not _inside(window.move(chosen), size):
             window = Window(left, top, span, size, 0.0)
         return window.crop(sample, image)
 
@@ -160,11 +160,11 @@ def _inside(point: np.ndarray, size: int) -> bool:
     return bool(((point >= 0) & (point < size)).all())
 
 
-def _place(length: int, span: int, head: int | None, rng: Generator) -> int:
-    """Where a crop of ``span`` pixels begins along a side of the image, and, where there is one, contains a head."""
+def _place(length: int, span: int, point: int | None, rng: Generator) -> int:
+    """Where a crop of ``span`` pixels begins along a side of the image; it contains the point, where there is one."""
     first, last = min(0, length - span), max(0, length - span)  # a smaller image lies anywhere in the crop
-    if head is not None:
-        first, last = max(first, head - span + 1), min(last, head)
+    if point is not None:
+        first, last = max(first, point - span + 1), min(last, point)
     return int(rng.integers(first, last + 1))
 
 

@@ -53,9 +53,9 @@ def counting_reads(samples):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([(1, 1), (0.5, 0.8), (1.5, 2)]), st.sampled_from([0, 1]))
-def test_points_go_where_their_pixels_go(position, scale, people_share):
+def test_points_go_where_their_pixels_go(position, scale, points_share):
     points = np.array([[150.5, 130.5]])
-    augmentation = Augmentation(rotation=40, scale=scale, people_share=people_share)
+    augmentation = Augmentation(rotation=40, scale=scale, points_share=points_share)
     image, target = stream([marked(points, (260, 300))], crop_size=128, augmentation=augmentation)[position]
     density = target[0] / 100
     rows, columns = np.mgrid[:128, :128] + 0.5
@@ -77,13 +77,13 @@ def test_a_crop_that_is_drawn_where_people_are_has_somebody(seed, position, scal
     # a few people in a corner, and some outside, as a reader may keep them
     points = np.concatenate([rng.random((3, 2)) * (width, height) * 0.1, rng.random((3, 2)) * -90])
     sample = Sample("corner", points, lambda: np.zeros((height, width, 3), np.uint8))
-    crops = stream([sample], augmentation=Augmentation(rotation=180, scale=scale, people_share=1))
+    crops = stream([sample], augmentation=Augmentation(rotation=180, scale=scale, points_share=1))
     assert crops[position][1].sum() / 100 > 0.999
 
 
 def test_half_of_the_crops_can_be_drawn_where_people_are():
     sample = marked(np.array([[10.0, 10.0]]), (1500, 1500))
-    crops = stream([sample], augmentation=Augmentation(rotation=0, people_share=0.5))
+    crops = stream([sample], augmentation=Augmentation(rotation=0, points_share=0.5))
     people = sum(crops[position][1].sum() > 50 for position in range(200))
     assert 75 < people < 125
 
@@ -145,7 +145,7 @@ def test_a_window_keeps_the_people_inside_it(angle, span, left):
 
 def test_a_crop_depends_on_seed_and_position_alone():
     samples = synthetic_crowds(5, size=(96, 96))
-    augmentation = Augmentation(scale=(0.7, 1.4), people_share=0.5)
+    augmentation = Augmentation(scale=(0.7, 1.4), points_share=0.5)
     first = stream(samples, augmentation=augmentation)
     again = [stream(samples, augmentation=augmentation)[position] for position in (7, 3)]
     for one, other in zip([first[7], first[3]], again, strict=True):
@@ -333,7 +333,7 @@ def test_an_odd_crop_is_refused(size):
         ({"scale": (1.5, 1)}, r"augmentation.scale: \[1.5, 1\]; give two numbers from 0.5 to 2"),
         ({"scale": (0.1, 1)}, "augmentation.scale"),
         ({"scale": (1,)}, "augmentation.scale"),
-        ({"people_share": 2}, "augmentation.people_share: 2; give a share"),
+        ({"points_share": 2}, "augmentation.points_share: 2; give a share"),
     ],
 )
 def test_an_odd_augmentation_is_refused(settings, message):

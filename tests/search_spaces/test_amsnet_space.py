@@ -1,33 +1,17 @@
 import inspect
-import random
 
 import pytest
 import torch
 from nni.nas.nn.pytorch import InputChoice, LayerChoice
 from nni.nas.space import model_context
+from samples import random_sample
 
-from nni_count.architecture import CELL_KINDS
 from nni_count.errors import SettingError
 from nni_count.networks import create
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
 from search_spaces import AMSNetSpace
 
 SETTINGS = {"width": 32, "map_stride": 4}
-
-
-def random_sample(seed):
-    """A sample as NNI exports it; every second one has a node whose edges are all `none`."""
-    draw = random.Random(seed)
-    sample = {f"pooling_{level}": draw.choice(list(POOLINGS)) for level in (1, 2, 3)}
-    for kind in CELL_KINDS.values():
-        for node in kind.computed:
-            sample[f"{kind.name}_{node}"] = sorted(draw.sample(range(node), 2))
-            for source in range(node):
-                sample[f"{kind.name}_{node}_{source}"] = draw.choice(list(OPERATIONS))
-    if seed % 2:
-        node = draw.choice([2, 3, 4, 5])
-        sample.update({f"extraction_{node}_{source}": NONE for source in range(node)})
-    return sample
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ of computation differs. Each kind of operation becomes one convolution for all t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -56,13 +56,34 @@ def _is_usual(edge: Any) -> bool:
 Kind = Sequence[tuple[Any, Any]]
 
 
-class Leaving(NamedTuple):
-    """The layers on the edges that leave a node; looking them up in a step anew takes a twentieth of it."""
+class Leaving:
+    """The layers on the edges that leave a node; looking them up anew in every step takes a twentieth of it.
 
-    nodes: list[int]
-    edges: list[Any]
-    kinds: list[Kind]
-    norms: list[nn.BatchNorm2d]  # by kind, then by edge
+    Args:
+        nodes: where the edges lead.
+        edges: a :class:`PartialLayer` each.
+    """
+
+    def __init__(self, nodes: list[int], edges: list[Any]):
+        names = [name for name in OPERATIONS if name not in (SKIP, NONE)]
+        self.nodes = nodes
+        self.edges = edges
+        self.kinds: list[Kind] = [[(edge[name][1], edge[name][2]) for edge in edges] for name in names]
+        self.norms: list[Any] = [edge[name][-1] for name in names for edge in edges]  # by kind, then by edge
+        self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, variance and number of batches of all norms side by side; those of each norm become views of them."""
+        found = self._statistics
+        if found is None or found[0].data_ptr() != self.norms[0].running_mean.data_ptr():  # moved, or converted
+            mean = torch.cat([norm.running_mean for norm in self.norms])
+            variance = torch.cat([norm.running_var for norm in self.norms])
+            batches = torch.stack([norm.num_batches_tracked for norm in self.norms])
+            parts = (mean.chunk(len(self.norms)), variance.chunk(len(self.norms)), batches.unbind())
+            for norm, *its in zip(self.norms, *parts, strict=True):
+                norm.running_mean, norm.running_var, norm.num_batches_tracked = its
+            found = self._statistics = (mean, variance, batches)
+        return found
 
 
 #: a cell → what leaves its nodes; not in the cell, whose copies would copy all of its layers
@@ -92,7 +113,7 @@ class FusedCell(Cell):
         leaving = self._leaving()
         channels: Any = leaving[0].edges[0].channels
         arriving: dict[int, list[Tensor]] = {node: [] for node in self.kind.computed}
-        for source in range(max(self.kind.computed)):
+        for source in self._sources():
             if source in betas:
                 states.append(_join(states, arriving[source], betas[source], channels))
             edges = leaving[source]
@@ -105,19 +126,15 @@ class FusedCell(Cell):
 
     def _leaving(self) -> list[Leaving]:
         if self not in _LEAVING:
-            _LEAVING[self] = [self._from(source) for source in range(max(self.kind.computed))]
+            nodes = {source: [node for node in self.kind.computed if node > source] for source in self._sources()}
+            _LEAVING[self] = [
+                Leaving(after, [cast(Any, self.edges[f"{source}-{node}"]) for node in after])
+                for source, after in nodes.items()
+            ]
         return _LEAVING[self]
 
-    def _from(self, source: int) -> Leaving:
-        nodes = [node for node in self.kind.computed if node > source]
-        edges = [cast(Any, self.edges[f"{source}-{node}"]) for node in nodes]
-        names = [name for name in OPERATIONS if name not in (SKIP, NONE)]
-        return Leaving(
-            nodes,
-            edges,
-            kinds=[[(edge[name][1], edge[name][2]) for edge in edges] for name in names],
-            norms=[edge[name][-1] for name in names for edge in edges],
-        )
+    def _sources(self) -> range:
+        return range(max(self.kind.computed))
 
 
 def _probabilities(layers: Sequence[Any]) -> Tensor:
@@ -170,7 +187,7 @@ def leave(features: Tensor, leaving: Leaving, betas: Tensor) -> list[Tensor]:
     made = _convolve(F.relu(share), leaving.kinds)
     rows = torch.cat([*made, share.to(made[0].dtype)], 3).flatten(0, 2)  # in mixed precision those of the convolutions
     weights = _probabilities(leaving.edges).T * betas  # (operations, edges)
-    mixed = _mix(rows, leaving.norms, weights[: len(leaving.kinds)], weights[_SKIP])
+    mixed = _mix(rows, leaving, weights[: len(leaving.kinds)], weights[_SKIP])
     return [part.movedim(3, 1) for part in mixed.view(*share.shape[:3], len(leaving.edges), -1).unbind(3)]
 
 
@@ -182,12 +199,12 @@ def _convolve(active: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
     """
     features = active.movedim(3, 1)
     if active.shape[3] > COMPOSED:
-        outputs = [(_two_steps if _separable(kind) else _one_step)(features, kind) for kind in kinds]
+        outputs = [_two_steps(features, kind) if _separable(kind) else _one_step(features, [kind]) for kind in kinds]
     elif len(kinds[0]) > FEW:
-        outputs = [_one_step(features, kind) for kind in kinds]
+        outputs = [_one_step(features, [kind]) for kind in kinds]
     else:  # a call costs more than the zeros with which a smaller kernel is filled up
-        dense, separable = [[_kernel(kind) for kind in kinds if _separable(kind) == wanted] for wanted in (False, True)]
-        outputs = [_convolution(features, *_filled(kernels)) for kernels in (dense, separable)]
+        alike = [[kind for kind in kinds if _separable(kind) == wanted] for wanted in (False, True)]
+        outputs = [_one_step(features, some) for some in alike]
     return [output.movedim(1, 3) for output in outputs]
 
 
@@ -195,31 +212,29 @@ def _separable(kind: Kind) -> bool:
     return isinstance(kind[0][1], nn.Conv2d)
 
 
-def _kernel(kind: Kind) -> tuple[Tensor, int]:
-    """That of one dense convolution for all edges, ``(edges · C, C, k, k)``, and its dilation."""
-    if not _separable(kind):
-        return torch.cat([first.weight for first, _ in kind]), kind[0][0].dilation[0]
-    # nothing lies between the two convolutions, so they are one
-    deep = torch.stack([first.weight for first, _ in kind])  # (edges, C, 1, k, k)
-    point = torch.stack([second.weight for _, second in kind])  # (edges, C, C, 1, 1)
-    return (point * deep.transpose(1, 2)).flatten(0, 1), 1
-
-
-def _filled(kernels: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, int]:
-    """Kernels of several sizes as one."""
-    size = max(kernel.shape[3] for kernel, _ in kernels)
-    filled = [F.pad(kernel, [(size - kernel.shape[3]) // 2] * 4) for kernel, _ in kernels]
-    return torch.cat(filled), max(dilation for _, dilation in kernels)
-
-
-def _one_step(features: Tensor, kind: Kind) -> Tensor:
-    return _convolution(features, *_kernel(kind))
-
-
-def _convolution(features: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-    if kernel.shape[3] == 1:
+def _one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
+    """Kinds that are all separable or all not, as one dense convolution with the largest of their kernels."""
+    layers = [layer for kind in kinds for layer in kind]
+    size = max(first.kernel_size[0] for first, _ in layers)
+    if _separable(kinds[0]):  # nothing lies between the two convolutions, so they are one
+        deep = _joined([torch.stack([first.weight for first, _ in kind]) for kind in kinds], size)  # (·, C, 1, k, k)
+        point = torch.stack([second.weight for _, second in layers])  # (·, C, C, 1, 1)
+        kernel = (point * deep.transpose(1, 2)).flatten(0, 1)
+    else:
+        kernel = _joined([torch.cat([first.weight for first, _ in kind]) for kind in kinds], size)
+    if size == 1:
         return F.linear(features.movedim(1, 3), kernel.flatten(1)).movedim(3, 1)
-    return F.conv2d(features, kernel, None, 1, kernel.shape[3] // 2 * dilation, dilation)
+    dilation = max(first.dilation[0] for first, _ in layers)
+    return F.conv2d(features, kernel, None, 1, size // 2 * dilation, dilation)
+
+
+def _joined(kernels: Sequence[Tensor], size: int) -> Tensor:
+    """Kernels ``(…, k, k)`` of several sizes one after the other, the smaller ones with zeros around them."""
+    margins = [(size - kernel.shape[-1]) // 2 for kernel in kernels]
+    filled = [
+        F.pad(kernel, [margin] * 4) if margin else kernel for kernel, margin in zip(kernels, margins, strict=True)
+    ]
+    return torch.cat(filled) if len(filled) > 1 else filled[0]
 
 
 def _two_steps(features: Tensor, kind: Kind) -> Tensor:
@@ -231,35 +246,31 @@ def _two_steps(features: Tensor, kind: Kind) -> Tensor:
     return F.conv2d(F.channel_shuffle(deep, channels), weight, groups=len(kind))
 
 
-def _mix(rows: Tensor, norms: Sequence[nn.BatchNorm2d], weights: Tensor, skip: Tensor) -> Tensor:
+def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tensor:
     """Σ over the operations of weight · batch norm, and what skips them; the statistics of the norms are kept.
 
     Args:
         rows: what the convolutions made, and the features: ``(B·H·W, operations · edges · C + C)``.
-        norms: one for each operation and edge.
+        leaving: whose norms are meant, one for each operation and edge.
         weights: ``(operations, edges)``.
         skip: that of the features, ``(edges,)``.
 
     Returns:
         ``(B·H·W, edges · C)``.
     """
-    means = [norm.running_mean for norm in norms if norm.running_mean is not None]
-    variances = [norm.running_var for norm in norms if norm.running_var is not None]
-    mean, variance = torch.cat(means), torch.cat(variances)
-    training, momentum, eps = norms[0].training, norms[0].momentum or 0.0, norms[0].eps
-    if training and rows.dtype in (torch.float32, torch.float64) and means[0].numel() <= COMPOSED:
+    mean, variance, batches = leaving.statistics()
+    norm, width = leaving.norms[0], rows.shape[1] - len(mean)
+    training, momentum, eps = norm.training, norm.momentum or 0.0, norm.eps
+    if training and rows.dtype in (torch.float32, torch.float64) and width <= COMPOSED:
         mixed: Tensor = _NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
     else:
         made, features = rows[:, : len(mean)], rows[:, len(mean) :]
-        scale = weights.flatten().repeat_interleave(features.shape[1])
+        scale = weights.flatten().repeat_interleave(width)
         normal = F.batch_norm(made, mean, variance, scale, None, training, momentum, eps)
         passing = (features[:, None] * skip[:, None]).flatten(1)
         mixed = normal.unflatten(1, (len(weights), -1)).sum(1) + passing  # type: ignore[no-untyped-call]
     if training:
-        sizes = [len(part) for part in means]
-        torch._foreach_copy_(means, list(torch.split(mean, sizes)))
-        torch._foreach_copy_(variances, list(torch.split(variance, sizes)))
-        torch._foreach_add_([norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None], 1)
+        batches += 1
     return mixed
 
 
@@ -284,7 +295,10 @@ class _NormalisedSum(torch.autograd.Function):
         made = len(running_mean)
         channels = rows.shape[1] - made
         columns = channels * len(skip)
-        mean, variance = torch.batch_norm_update_stats(rows[:, :made], running_mean, running_variance, momentum)
+        # of the features too, since a part of the rows takes longer than all
+        mean, variance = (part[:made] for part in torch.batch_norm_update_stats(rows, None, None, momentum))
+        running_mean.lerp_(mean, momentum)
+        running_variance.lerp_(variance * (len(rows) / max(1, len(rows) - 1)), momentum)
         inverse = (variance + eps).rsqrt()
         scale = weights.flatten().repeat_interleave(channels) * inverse
         eye = torch.eye(columns, dtype=rows.dtype, device=rows.device)

@@ -48,6 +48,18 @@ def test_outputs_gradients_and_statistics_are_those_of_the_edges(forms, dtype, l
     torch.testing.assert_close(found_state, state, rtol=0, atol=1e-5)
 
 
+def test_statistics_go_on_after_a_conversion_and_a_checkpoint(forms):
+    plain, fused = forms
+    for space in forms:
+        step(space, torch.float32, torch.channels_last)
+        step(space, torch.float64, torch.channels_last)
+    fused.load_state_dict(plain.state_dict())
+    copied = copy.deepcopy(fused)
+    expected, *found = (step(space, torch.float64, torch.channels_last)[2] for space in (plain, copied, fused))
+    for state in found:
+        torch.testing.assert_close(state, expected, rtol=0, atol=1e-5)
+
+
 def test_without_training_too(forms):
     plain, fused = (space.double().eval() for space in forms)
     pairs = list(zip(cells(plain, Cell), cells(fused, FusedCell), strict=True))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
@@ -23,8 +24,9 @@ from strategies.partial_layer import Channels, PartialLayer
 COMPOSED = 16
 #: the convolutions stand first among the operations, and skip after them
 _SKIP = list(OPERATIONS).index(SKIP)
-#: up to so many edges, one convolution for all sizes of kernels is faster than one for each
+#: up to so many edges, or so many channels, one convolution for all sizes of kernels is faster than one for each
 FEW = 2
+NARROW = 2
 
 
 def fuse(space: nn.Module) -> None:
@@ -200,7 +202,7 @@ def _convolve(active: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
     features = active.movedim(3, 1)
     if active.shape[3] > COMPOSED:
         outputs = [_two_steps(features, kind) if _separable(kind) else _one_step(features, [kind]) for kind in kinds]
-    elif len(kinds[0]) > FEW:
+    elif active.shape[3] > NARROW and len(kinds[0]) > FEW:
         outputs = [_one_step(features, [kind]) for kind in kinds]
     else:  # a call costs more than the zeros with which a smaller kernel is filled up
         alike = [[kind for kind in kinds if _separable(kind) == wanted] for wanted in (False, True)]
@@ -225,7 +227,35 @@ def _one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
     if size == 1:
         return F.linear(features.movedim(1, 3), kernel.flatten(1)).movedim(3, 1)
     dilation = max(first.dilation[0] for first, _ in layers)
-    return F.conv2d(features, kernel, None, 1, size // 2 * dilation, dilation)
+    if features.shape[1] > NARROW or features.is_cuda or torch.is_autocast_enabled(features.device.type):
+        return F.conv2d(features, kernel, None, 1, size // 2 * dilation, dilation)
+    return cast(Tensor, _NarrowConvolution.apply(features, kernel, dilation))
+
+
+class _NarrowConvolution(torch.autograd.Function):
+    """A convolution ``(B, C, H, W)`` → ``(B, N, H, W)`` of one or two channels, its kernel ``(N, C, k, k)``.
+
+    The gradient of its input is Σₙ of a depth-wise convolution of the output's: up to seven times faster than oneDNN's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+        ctx.save_for_backward(features, kernel)
+        ctx.dilation = dilation
+        return F.conv2d(features, kernel, None, 1, kernel.shape[3] // 2 * dilation, dilation)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (gradient,) = gradients
+        features, kernel = ctx.saved_tensors
+        many, few, size = kernel.shape[:3]
+        reach = size // 2 * ctx.dilation
+        repeated = gradient.movedim(1, 3).repeat(1, 1, 1, few).movedim(3, 1)
+        turned = kernel.flip(2, 3).transpose(0, 1).flatten(0, 1)[:, None]
+        each = F.conv2d(repeated, turned, None, 1, reach, ctx.dilation, few * many)
+        for_features = each.movedim(1, 3).view(*repeated.shape[:1], *each.shape[2:], few, many).sum(4).movedim(3, 1)
+        for_kernel: Tensor = conv2d_weight(features, kernel.shape, gradient, 1, reach, ctx.dilation)  # type: ignore[no-untyped-call]
+        return for_features, for_kernel, None
 
 
 def _joined(kernels: Sequence[Tensor], size: int) -> Tensor:

@@ -27,6 +27,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: s
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(10.5, 4.9), facecolor="white", layout="constrained")
     colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -39,6 +40,7 @@ def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: s
             axes.errorbar(x.mean(), y.mean(), spread[1], spread[0], color=colour, capsize=4)
             axes.plot(x.mean(), y.mean(), "D", color=colour, markersize=8, label=f"{name} ({len(runs)})")
         axes.set(xlabel=label, ylabel="validation MAE" if cost == "search_seconds" else "")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
         axes.margins(0.12)
     axes.legend(title="strategy (runs)", fontsize=9)

@@ -253,7 +253,7 @@ class _NarrowConvolution(torch.autograd.Function):
         repeated = gradient.movedim(1, 3).repeat(1, 1, 1, few).movedim(3, 1)
         turned = kernel.flip(2, 3).transpose(0, 1).flatten(0, 1)[:, None]
         each = F.conv2d(repeated, turned, None, 1, reach, ctx.dilation, few * many)
-        for_features = each.movedim(1, 3).view(*repeated.shape[:1], *each.shape[2:], few, many).sum(4).movedim(3, 1)
+        for_features = each.movedim(1, 3).reshape(*repeated.shape[:1], *each.shape[2:], few, many).sum(4).movedim(3, 1)
         for_kernel: Tensor = conv2d_weight(features, kernel.shape, gradient, 1, reach, ctx.dilation)  # type: ignore[no-untyped-call]
         return for_features, for_kernel, None
 

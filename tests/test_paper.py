@@ -102,6 +102,32 @@ def test_a_rehearsal_leaves_the_test_part_alone(table, shanghaitech, tmp_path):
     assert not (tmp_path / "out" / "MCNN" / "test").exists()
 
 
+def test_a_row_that_fails_leaves_the_others(table, shanghaitech, tmp_path, capsys):
+    content = yaml.safe_load(table.read_text())
+    content["rows"] = {"lost": {"network": "mcnn", "loss": "nonsense"}, **content["rows"]}
+    table.write_text(yaml.safe_dump(content, sort_keys=False))
+    out = tmp_path / "out"
+    line = ["--data", str(shanghaitech), "--rows", "lost", "MCNN", "--set", "max_epochs=null", "max_steps=1"]
+    assert script("run")([str(table), *line, "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "'nonsense' is unknown" in said.err
+    assert "failed, see above: lost" in said.err
+    assert list(json.loads((out / "results.json").read_text())) == ["MCNN"]
+    assert script("run")([str(table), "--results", str(out / "results.json")]) == 0
+    assert capsys.readouterr().out.strip() == (out / "table.md").read_text().strip()
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_the_tables_that_stand_in_the_readme_are_printed_again(path, capsys):
+    table = FOLDER / f"{path.stem}.yaml"
+    assert script("run")([str(table), "--results", str(path)]) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(printed) == 2 + len(rows(table))
+    readme = (FOLDER / "README.md").read_text()
+    for line in printed[2:]:
+        assert line.split("|")[4].strip() in readme  # its MAE
+
+
 def test_an_unknown_row_lists_the_known(table, shanghaitech, tmp_path):
     with pytest.raises(SystemExit, match="'X' is unknown; known: MCNN, A B"):
         script("run")([str(table), "--data", str(shanghaitech), "--out", str(tmp_path / "out"), "--rows", "X"])

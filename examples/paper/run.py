@@ -31,29 +31,39 @@ FIGURES = {"mae": ".1f", "rmse": ".1f", "psnr": ".2f", "ssim": ".3f"}
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     table = yaml.safe_load(options.table.read_text(encoding="utf-8"))
+    title = table.get("title", options.table.stem)
+    if options.results:
+        print(_text_of(title, json.loads(options.results.read_text(encoding="utf-8"))))
+        return 0
     rows = {name: {**table.get("common", {}), **row} for name, row in table["rows"].items()}
     unknown = [name for name in options.rows or () if name not in rows]
     if unknown:
         sys.exit(f"--rows: {unknown[0]!r} is unknown; known: {', '.join(rows)}")
     reports: dict[str, list[dict[str, Any]]] = {}
+    failed = []
     for name in options.rows or rows:
-        reports[name] = []
+        folds = []
         for fold in range(1, options.folds + 1):
-            report = _row(name, rows[name], options, fold if options.folds > 1 else None)
-            if report is None:
-                return 2
-            reports[name].append(report)
-            _write(options.out, table.get("title", options.table.stem), reports)
-    print((options.out / "table.md").read_text(encoding="utf-8"))
-    print(f"written to {options.out}")
-    return 0
+            folds.append(_row(name, rows[name], options, fold if options.folds > 1 else None))
+            if folds[-1] is None:  # its reason is on stderr; the other rows are worth having
+                failed.append(name)
+                break
+            reports[name] = [report for report in folds if report is not None]
+            _write(options.out, title, reports)
+    if reports:
+        print((options.out / "table.md").read_text(encoding="utf-8"))
+        print(f"written to {options.out}")
+    if failed:
+        print(f"failed, see above: {', '.join(failed)}; the same command tries again", file=sys.stderr)
+    return 2 if failed else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="the table, e.g. examples/paper/table_2.yaml")
-    parser.add_argument("--data", required=True, help="folder of the data set, or synthetic")
-    parser.add_argument("--out", type=Path, required=True, help="folder of all rows")
+    parser.add_argument("--data", help="folder of the data set, or synthetic")
+    parser.add_argument("--out", type=Path, help="folder of all rows")
+    parser.add_argument("--results", type=Path, help="print the table of a results.json, and train nothing")
     parser.add_argument("--max_time", help="to train each row, DD:HH:MM:SS; else as the table says")
     parser.add_argument("--architecture", type=Path, help="cells of all rows that have some; else the table's")
     parser.add_argument("--rows", nargs="+", help="only these rows, by name")
@@ -61,7 +71,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of retrain, for all rows")
     parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
     parser.add_argument("--validation", action="store_true", help="leave the test part alone: validation figures only")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.results and not (options.data and options.out):
+        parser.error("give --data and --out, or --results")
+    return options
 
 
 def _row(name: str, settings: dict[str, Any], options: argparse.Namespace, fold: int | None) -> dict[str, Any] | None:
@@ -134,15 +147,20 @@ def _write(out: Path, title: str, reports: Mapping[str, list[dict[str, Any]]]) -
     """``table.md``, ``results.json`` and ``parameters.png`` of the rows so far."""
     means = {name: _mean(folds) for name, folds in reports.items()}
     (out / "results.json").write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
+    (out / "table.md").write_text(_text_of(title, means), encoding="utf-8")
+    if len(means) > 1:
+        _draw(means, out / "parameters.png")
+
+
+def _text_of(title: str, means: Mapping[str, dict[str, Any]]) -> str:
+    """The table, and what differs from the published figures."""
     lines = [f"# {title}", "", *_table(means), ""]
     for name, report in means.items():
         row = counterpart(report)
         if row is not None:
             lines += [f"{name}, published as {row.method} ({row.table}):", ""]
             lines += [*(f"- {note}" for note in notes(report, row)), ""]
-    (out / "table.md").write_text("\n".join(lines), encoding="utf-8")
-    if len(means) > 1:
-        _draw(means, out / "parameters.png")
+    return "\n".join(lines)
 
 
 def _mean(folds: list[dict[str, Any]]) -> dict[str, Any]:

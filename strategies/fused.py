@@ -1,7 +1,8 @@
 """AMSNet's cells with partial channels, all edges that leave a node computed together.
 
 The modules are those of the edge-by-edge form, so that weights, checkpoints and exports are the same; only the order
-of computation differs. Each kind of operation becomes one convolution for all target nodes.
+of computation differs. Each kind of operation becomes one convolution for all target nodes, and where channels or edges
+are few, all kinds together become two.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_weight
 
 from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
+from strategies.fused_functions import NarrowConvolution, NormalisedSum, WeightedSum
 from strategies.partial_layer import Channels, PartialLayer
 
 #: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution
@@ -115,10 +116,9 @@ class FusedCell(Cell):
         leaving = self._leaving()
         channels: Any = leaving[0].edges[0].channels
         arriving: dict[int, list[Tensor]] = {node: [] for node in self.kind.computed}
-        for source in self._sources():
+        for source, edges in enumerate(leaving):
             if source in betas:
                 states.append(_join(states, arriving[source], betas[source], channels))
-            edges = leaving[source]
             outputs = leave(states[source], edges, torch.stack([betas[node][source] for node in edges.nodes]))
             for node, mixed in zip(edges.nodes, outputs, strict=True):
                 arriving[node].append(mixed)
@@ -127,16 +127,15 @@ class FusedCell(Cell):
         return torch.cat(states[self.kind.inputs :], dim=1)
 
     def _leaving(self) -> list[Leaving]:
+        """Of every node but the last, in order."""
         if self not in _LEAVING:
-            nodes = {source: [node for node in self.kind.computed if node > source] for source in self._sources()}
+            last = max(self.kind.computed)
+            nodes = [[node for node in self.kind.computed if node > source] for source in range(last)]
             _LEAVING[self] = [
                 Leaving(after, [cast(Any, self.edges[f"{source}-{node}"]) for node in after])
-                for source, after in nodes.items()
+                for source, after in enumerate(nodes)
             ]
         return _LEAVING[self]
-
-    def _sources(self) -> range:
-        return range(max(self.kind.computed))
 
 
 def _probabilities(layers: Sequence[Any]) -> Tensor:
@@ -155,27 +154,7 @@ def _join(states: Sequence[Tensor], mixed: Sequence[Tensor], betas: Tensor, chan
     total = mixed[0]
     for other in mixed[1:]:
         total = total + other
-    return channels.rejoin(cast(Tensor, _WeightedSum.apply(betas, *states)), total)
-
-
-class _WeightedSum(torch.autograd.Function):
-    """Σ weight · x, whose gradients need no memory beside x."""
-
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, *terms: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, *terms)
-        total = terms[0] * weights[0]
-        for term, weight in zip(terms[1:], weights[1:], strict=True):
-            total.addcmul_(term, weight)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        (gradient,) = gradients
-        weights, *terms = ctx.saved_tensors
-        flat = gradient.movedim(1, 3).flatten()
-        along = torch.stack([flat @ term.movedim(1, 3).flatten() for term in terms])
-        return along, *(gradient * weight for weight in weights)
+    return channels.rejoin(cast(Tensor, WeightedSum.apply(betas, *states)), total)
 
 
 def leave(features: Tensor, leaving: Leaving, betas: Tensor) -> list[Tensor]:
@@ -229,33 +208,7 @@ def _one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
     dilation = max(first.dilation[0] for first, _ in layers)
     if features.shape[1] > NARROW or features.is_cuda or torch.is_autocast_enabled(features.device.type):
         return F.conv2d(features, kernel, None, 1, size // 2 * dilation, dilation)
-    return cast(Tensor, _NarrowConvolution.apply(features, kernel, dilation))
-
-
-class _NarrowConvolution(torch.autograd.Function):
-    """A convolution ``(B, C, H, W)`` → ``(B, N, H, W)`` of one or two channels, its kernel ``(N, C, k, k)``.
-
-    The gradient of its input is Σₙ of a depth-wise convolution of the output's: up to seven times faster than oneDNN's.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-        ctx.save_for_backward(features, kernel)
-        ctx.dilation = dilation
-        return F.conv2d(features, kernel, None, 1, kernel.shape[3] // 2 * dilation, dilation)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (gradient,) = gradients
-        features, kernel = ctx.saved_tensors
-        many, few, size = kernel.shape[:3]
-        reach = size // 2 * ctx.dilation
-        repeated = gradient.movedim(1, 3).repeat(1, 1, 1, few).movedim(3, 1)
-        turned = kernel.flip(2, 3).transpose(0, 1).flatten(0, 1)[:, None]
-        each = F.conv2d(repeated, turned, None, 1, reach, ctx.dilation, few * many)
-        for_features = each.movedim(1, 3).reshape(*repeated.shape[:1], *each.shape[2:], few, many).sum(4).movedim(3, 1)
-        for_kernel: Tensor = conv2d_weight(features, kernel.shape, gradient, 1, reach, ctx.dilation)  # type: ignore[no-untyped-call]
-        return for_features, for_kernel, None
+    return cast(Tensor, NarrowConvolution.apply(features, kernel, dilation))
 
 
 def _joined(kernels: Sequence[Tensor], size: int) -> Tensor:
@@ -292,7 +245,7 @@ def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tenso
     norm, width = leaving.norms[0], rows.shape[1] - len(mean)
     training, momentum, eps = norm.training, norm.momentum or 0.0, norm.eps
     if training and rows.dtype in (torch.float32, torch.float64) and width <= COMPOSED:
-        mixed: Tensor = _NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
+        mixed: Tensor = NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
     else:
         made, features = rows[:, : len(mean)], rows[:, len(mean) :]
         scale = weights.flatten().repeat_interleave(width)
@@ -302,61 +255,3 @@ def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tenso
     if training:
         batches += 1
     return mixed
-
-
-class _NormalisedSum(torch.autograd.Function):
-    """All of :func:`_mix` as one product with a matrix, which is three times faster.
-
-    With y the rows, m and v their mean and variance, s = weight / √(v + ε), and i running over the operations, the
-    column j of the result is Σᵢ sᵢⱼ · (yᵢⱼ − mᵢⱼ), and the features by the weight of skip.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        rows: Tensor,
-        weights: Tensor,
-        skip: Tensor,
-        running_mean: Tensor,
-        running_variance: Tensor,
-        momentum: float,
-        eps: float,
-    ) -> Tensor:
-        made = len(running_mean)
-        channels = rows.shape[1] - made
-        columns = channels * len(skip)
-        # of the features too, since a part of the rows takes longer than all
-        mean, variance = (part[:made] for part in torch.batch_norm_update_stats(rows, None, None, momentum))
-        running_mean.lerp_(mean, momentum)
-        running_variance.lerp_(variance * (len(rows) / max(1, len(rows) - 1)), momentum)
-        inverse = (variance + eps).rsqrt()
-        scale = weights.flatten().repeat_interleave(channels) * inverse
-        eye = torch.eye(columns, dtype=rows.dtype, device=rows.device)
-        matrix = torch.cat(
-            [
-                (scale.view(-1, columns, 1) * eye).flatten(0, 1),
-                (skip.repeat_interleave(channels) * eye).view(-1, channels, columns).sum(0),
-            ]
-        )
-        ctx.save_for_backward(rows, scale, mean, inverse, matrix)
-        ctx.shape = weights.shape
-        return torch.addmm(-(mean @ matrix[:made]), rows, matrix)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        rows, scale, mean, inverse, matrix = ctx.saved_tensors
-        (gradient,) = gradients
-        (operations, edges), made = ctx.shape, len(mean)
-        count, columns = gradient.shape
-        total = gradient.sum(0).repeat(operations)
-        products = gradient.T @ rows
-        along = products[:, :made].view(columns, operations, columns).diagonal(dim1=0, dim2=2).flatten()
-        by_column = inverse * (along - mean * total)  # the gradient of every column's weight
-        slope = scale * inverse * by_column / count
-        offset = mean * slope - scale * total / count
-        beside = rows.new_zeros(rows.shape[1] - made)  # the features have no norm
-        for_rows = torch.addcmul(torch.cat([offset, beside]), rows, torch.cat([-slope, beside]))
-        for_rows.addmm_(gradient, matrix.T)
-        for_weights = by_column.view(operations, edges, -1).sum(2)
-        for_skip = products[:, made:].view(edges, len(beside), -1).diagonal(dim1=1, dim2=2).sum(1)
-        return for_rows, for_weights, for_skip, None, None, None, None

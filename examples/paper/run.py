@@ -42,13 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: dict[str, list[dict[str, Any]]] = {}
     failed = []
     for name in options.rows or rows:
-        folds = []
+        folds: list[dict[str, Any]] = []
         for fold in range(1, options.folds + 1):
-            folds.append(_row(name, rows[name], options, fold if options.folds > 1 else None))
-            if folds[-1] is None:  # its reason is on stderr; the other rows are worth having
+            report = _row(name, rows[name], options, fold if options.folds > 1 else None)
+            if report is None:  # its reason is on stderr; the other rows are worth having
                 failed.append(name)
                 break
-            reports[name] = [report for report in folds if report is not None]
+            folds.append(report)
+            reports[name] = folds
             _write(options.out, title, reports)
     if reports:
         print((options.out / "table.md").read_text(encoding="utf-8"))

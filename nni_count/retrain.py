@@ -24,7 +24,7 @@ from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise
 from nni_count.run import Run, Stop, graceful_stop, open_run
-from nni_count.settings import PRECISIONS, check_choice, run_timer
+from nni_count.settings import check_choice, check_precision, run_timer
 from nni_count.task import Task, check_task, describe_task, usual_task
 
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
@@ -117,7 +117,7 @@ def retrain(
     settings = dict(locals())
     settings["augmentation"] = asdict(augmentation)
     check_choice("schedule", schedule, ("cosine", "paper"))
-    check_choice("precision", precision, PRECISIONS)
+    check_precision(precision, accelerator)
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)
     if from_model is None:

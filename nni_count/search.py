@@ -28,7 +28,7 @@ from nni_count.multi_trial import search_by_trials
 from nni_count.oneshot import OPTIMIZERS, RULES, SPACE_MEMBERS, Recipe, Space, architecture_logits, mend
 from nni_count.plugins import path_of
 from nni_count.run import Run, graceful_stop, open_run, rank
-from nni_count.settings import PRECISIONS, check_choice, run_timer
+from nni_count.settings import check_choice, check_precision, run_timer
 from nni_count.task import Task, check_task, describe_task, usual_task
 from nni_count.trial_record import USUAL_TRIALS, Trials
 
@@ -133,7 +133,7 @@ def search(
     _check(space, strategy, task, crop_size, devices)
     check_choice("decode", decode, RULES)
     check_choice("optimizer", optimizer, OPTIMIZERS)
-    check_choice("precision", precision, PRECISIONS)
+    check_precision(precision, accelerator)
     timer = run_timer(max_time, "epoch")
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)

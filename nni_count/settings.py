@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import SettingError
@@ -15,6 +18,23 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value that is not among the known ones, which the :class:`SettingError` lists."""
     if value not in known:
         raise SettingError(f"{name}: {value!r} is unknown; choose {' or '.join(known)}")
+
+
+def check_precision(precision: str, accelerator: str) -> None:
+    """Refuse an unknown precision; warn of bfloat16 on a processor that only imitates it, some 8 times slower."""
+    check_choice("precision", precision, PRECISIONS)
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
+        warnings.warn(
+            "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
+            stacklevel=3,
+        )
+
+
+def processor() -> dict[str, Any]:
+    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # since 2.10
+    return found
 
 
 def run_timer(max_time: str | None, interval: str = "step") -> Timer:

@@ -45,7 +45,9 @@ class AMSNetSpace(ModelSpace):
         edges_per_node: how many incoming edges a node keeps.
         in_channels: channels of the image.
         out_channels: maps that are regressed; None for as many as the task of the search has, else 1.
-        map_stride: pixels a side of a cell of the map: 1, 2 or 4.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``.
+        stem_stride: pixels a side of what the stem makes one: 1 as in the paper; 2 or 4 are for a small budget, see
+            :class:`nni_count.networks.amsnet.Encoder`.
         pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
             does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
         affine: whether batch norms scale and shift. Not while searching: a scale would undo the weighting of the
@@ -65,6 +67,7 @@ class AMSNetSpace(ModelSpace):
         in_channels: int = 3,
         out_channels: int | None = None,
         map_stride: int = 1,
+        stem_stride: int = 1,
         pyramid: str = "published",
         affine: bool = False,
     ):
@@ -80,6 +83,7 @@ class AMSNetSpace(ModelSpace):
             in_channels=in_channels,
             out_channels=1 if out_channels is None else out_channels,
             map_stride=map_stride,
+            stem_stride=stem_stride,
         )
         self.pyramid = SearchedPyramid(pyramid)
         self.map_stride = map_stride

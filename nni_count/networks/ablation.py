@@ -54,9 +54,9 @@ class BaselineEncoder(nn.Module):
 class BaselineDecoder(nn.Module):
     """The last features alone: two 3×3 convolutions with interpolation, the fusion cell left out."""
 
-    def __init__(self, channels: Sequence[int], fused: int, out_channels: int, map_stride: int):
+    def __init__(self, channels: Sequence[int], fused: int, *map_settings: int):
         super().__init__()
-        self.up_sampling = UpSampling(channels[-1], fused // 2, out_channels, map_stride)
+        self.up_sampling = UpSampling(channels[-1], fused // 2, *map_settings)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         density: Tensor = self.up_sampling(features[-1])
@@ -66,12 +66,10 @@ class BaselineDecoder(nn.Module):
 class AMSNetDecoder(nn.Module):
     """AMSNet's: the fusion cell of three features, then two 3×3 convolutions with interpolation."""
 
-    def __init__(
-        self, architecture: Architecture, channels: Sequence[int], fused: int, out_channels: int, map_stride: int
-    ):
+    def __init__(self, architecture: Architecture, channels: Sequence[int], fused: int, *map_settings: int):
         super().__init__()
         self.fusion = fusion_cell(channels, fused, ChosenParts(architecture))
-        self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride)
+        self.up_sampling = UpSampling(fused, fused // 2, *map_settings)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         density: Tensor = self.up_sampling(self.fusion(*features))
@@ -86,14 +84,12 @@ class Ablation(Network):
             the loss ``sppl``.
         encoder: ``baseline`` or ``amsnet``.
         decoder: ``baseline`` or ``amsnet``.
-        settings: AMSNet's; ``cells``, ``width`` and ``taps`` are those of its encoder, and ``width`` also bounds the
-            decoders' channels as in AMSNet. They default to those at which the architecture was found.
+        settings: AMSNet's; ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of its encoder, and ``width``
+            also bounds the decoders' channels as in AMSNet. They default to those at which the architecture was found.
 
     Raises:
         SettingError: naming the setting that is unknown or does not fit, or the missing architecture.
     """
-
-    multiple = 16  # instance norm needs more than one value
 
     def __init__(
         self,
@@ -115,21 +111,24 @@ class Ablation(Network):
             if name not in SETTINGS:
                 known = ", ".join(("encoder", "decoder", *SETTINGS))
                 raise SettingError(f"network ablation: unknown setting {name!r}; known: {known}")
-        defaults = {"width": 256, "in_channels": 3, "out_channels": 1, "map_stride": 1}
+        defaults = {"width": 256, "in_channels": 3, "out_channels": 1, "map_stride": 1, "stem_stride": 1}
         chosen = {**defaults, **(resized(architecture, settings) if architecture else settings)}
         self.map_stride = chosen["map_stride"]
         check_channels(out_channels=chosen["out_channels"])
         self.encoder: Encoder | BaselineEncoder
         if encoder == "amsnet":
             assert architecture is not None
-            own = {name: chosen[name] for name in ("cells", "width", "taps", "in_channels") if name in chosen}
-            self.encoder = Encoder(ChosenParts(architecture), **own)
+            own = ("cells", "width", "taps", "in_channels", "stem_stride")
+            self.encoder = Encoder(ChosenParts(architecture), **{name: chosen[name] for name in own if name in chosen})
             chosen.update(self.encoder.encoder_settings)
             channels: Sequence[int] = [chosen["width"]] * 3
         else:
+            chosen["stem_stride"] = 1
             self.encoder = BaselineEncoder(chosen["in_channels"])
             channels = BaselineEncoder.channels
-        common = (channels, fused_channels(chosen["width"]), chosen["out_channels"], chosen["map_stride"])
+        self.multiple = 16 * chosen["stem_stride"]  # instance norm needs more than one value
+        map_settings = (chosen["out_channels"], chosen["map_stride"], chosen["stem_stride"])
+        common = (channels, fused_channels(chosen["width"]), *map_settings)
         self.decoder: nn.Module
         if decoder == "amsnet":
             assert architecture is not None

@@ -17,7 +17,7 @@ from nni_count.networks.wiring import ChosenParts, Parts, extraction_cell, fusio
 #: the cells (counted from 1) after which channels double and size halves
 DOUBLING = (1, 3)
 FUSED_CHANNELS = 128
-#: stride of the map → by what each of the two interpolations enlarges
+#: by how much the map is smaller than the stem's output → by what each of the two interpolations enlarges
 FACTORS = {1: (2, 2), 2: (2, 1), 4: (1, 1)}
 
 
@@ -30,7 +30,7 @@ def default_taps(cells: int) -> list[int]:
 
 class Encoder(nn.Module):
     """Stem and extraction cells, whatever they are made of: ``(B, in_channels, H, W)`` → the outputs of the tapped
-    cells, each ``(B, width, H / 4, W / 4)``. H and W are multiples of 4.
+    cells, each ``(B, width, H / 4, W / 4)`` with ``stem_stride`` 1. H and W are multiples of 4 × ``stem_stride``.
 
     Args:
         parts: what makes the edges and joins of the cells.
@@ -38,6 +38,8 @@ class Encoder(nn.Module):
         width: channels of the last extraction cell, C in the paper; a multiple of 16.
         taps: three cells, counted from 1, that are given out; None for :func:`default_taps`.
         in_channels: channels of the image.
+        stem_stride: pixels a side of what the stem makes one: 1 as in the paper, whose cells begin at full size. With
+            2 or 4 the pixels of a block become channels, and every cell costs a quarter or a sixteenth.
 
     Raises:
         SettingError: naming the setting that does not fit.
@@ -51,20 +53,25 @@ class Encoder(nn.Module):
         width: int = 32,
         taps: Sequence[int] | None = None,
         in_channels: int = 3,
+        stem_stride: int = 1,
     ):
         super().__init__()
         taps = default_taps(cells) if taps is None else list(taps)
         _check(cells, width, taps)
         check_channels(in_channels=in_channels)
+        if stem_stride not in FACTORS:
+            raise SettingError(f"network.stem_stride: {stem_stride!r}; choose 1, 2 or 4")
         self.encoder_settings: dict[str, Any] = {
             "cells": cells,
             "width": width,
             "taps": taps,
             "in_channels": in_channels,
+            "stem_stride": stem_stride,
         }
         self.taps = taps
+        self.stem_stride = stem_stride
         channels = width // 4
-        self.stem = pointwise(in_channels, channels, parts.affine, relu=False)
+        self.stem = pointwise(in_channels * stem_stride**2, channels, parts.affine, relu=False)
         self.cells = nn.ModuleList()
         self.doublings = nn.ModuleDict()
         arriving = (channels, channels)  # channels of the outputs of cells l−2 and l−1
@@ -77,7 +84,7 @@ class Encoder(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The outputs of the tapped cells, the last cell's last."""
-        before = last = self.stem(image)
+        before = last = self.stem(F.pixel_unshuffle(image, self.stem_stride))
         tapped = []
         for number, cell in enumerate(self.cells, 1):
             before, last = last, cell(before, last)
@@ -96,24 +103,23 @@ class AMSNetBody(Encoder, Network):
     Args:
         parts: what makes the edges and joins of the cells.
         out_channels: maps that are regressed.
-        map_stride: pixels a side of a cell of the map: 1 as in the paper, 2 or 4 are cheaper.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``; 1 as in the paper, larger ones
+            are cheaper.
         encoder: the settings of :class:`Encoder`.
 
     Raises:
         SettingError: naming the setting that does not fit.
     """
 
-    multiple = 4
-
     def __init__(self, parts: Parts, *, out_channels: int = 1, map_stride: int = 1, **encoder: Any):
         super().__init__(parts, **encoder)
         check_channels(out_channels=out_channels)
         self.settings = {**self.encoder_settings, "out_channels": out_channels, "map_stride": map_stride}
         self.map_stride = map_stride
-        width = self.encoder_settings["width"]
-        fused = fused_channels(width)
-        self.fusion = fusion_cell([width] * 3, fused, parts)
-        self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride)
+        self.multiple = 4 * self.stem_stride
+        fused = fused_channels(self.encoder_settings["width"])
+        self.fusion = fusion_cell([self.encoder_settings["width"]] * 3, fused, parts)
+        self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride, self.stem_stride)
 
     def forward(self, image: Tensor) -> Tensor:
         density: Tensor = self.up_sampling(self.fusion(*self.features(image)))
@@ -129,17 +135,23 @@ class UpSampling(nn.Module):
     """Two 3×3 convolutions, each after a ×2 nearest-neighbour interpolation as far as the map's stride asks for it.
 
     Args:
-        channels: that arrive, at a quarter of the image's size.
+        channels: that arrive, at a quarter of the size of the stem's output.
         middle: channels between the two convolutions.
         out_channels: maps that are regressed.
-        map_stride: pixels a side of a cell of the map: 1, 2 or 4.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``.
+        stem_stride: of the encoder.
     """
 
-    def __init__(self, channels: int, middle: int, out_channels: int, map_stride: int):
+    def __init__(self, channels: int, middle: int, out_channels: int, map_stride: int, stem_stride: int = 1):
         super().__init__()
-        if map_stride not in FACTORS:
-            raise SettingError(f"network.map_stride: {map_stride!r}; choose 1, 2 or 4")
-        self.factors = FACTORS[map_stride]
+        strides = {factor * stem_stride: factors for factor, factors in FACTORS.items()}
+        if map_stride not in strides:
+            *others, last = strides
+            with_stem = f" with stem_stride {stem_stride}" if stem_stride > 1 else ""
+            raise SettingError(
+                f"network.map_stride: {map_stride!r}; choose {', '.join(map(str, others))} or {last}{with_stem}"
+            )
+        self.factors = strides[map_stride]
         self.first = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(channels, middle, 3, padding=1, bias=False),
@@ -171,7 +183,7 @@ class AMSNet(AMSNetBody):
         self.architecture = architecture
 
 
-SETTINGS = ("cells", "width", "taps", "in_channels", "out_channels", "map_stride")
+SETTINGS = ("cells", "width", "taps", "in_channels", "out_channels", "map_stride", "stem_stride")
 
 
 def resized(architecture: Architecture, settings: Mapping[str, Any]) -> dict[str, Any]:

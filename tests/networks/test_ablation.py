@@ -52,10 +52,18 @@ def test_the_size_at_which_the_cells_were_found_may_be_changed(architecture):
     network = create("ablation", architecture, encoder="amsnet", cells=8, width=32, map_stride=2)
     assert network.settings == {
         "encoder": "amsnet", "decoder": "baseline", "cells": 8, "width": 32, "taps": [4, 6, 8],
-        "in_channels": 3, "out_channels": 1, "map_stride": 2,
+        "in_channels": 3, "out_channels": 1, "map_stride": 2, "stem_stride": 1,
     }  # fmt: skip
     again = create("ablation", architecture, **network.settings)
     assert again.state_dict().keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize("decoder", ["baseline", "amsnet"])
+def test_cells_that_were_found_behind_a_coarser_stem_go_with_either_encoder(architecture, decoder):
+    architecture.network.update(stem_stride=2, map_stride=4, width=32)
+    for encoder in ("baseline", "amsnet"):
+        network = create("ablation", architecture, encoder=encoder, decoder=decoder)
+        assert network(torch.randn(1, 3, 32, 64)).shape == (1, 1, 8, 16)
 
 
 @pytest.mark.parametrize(

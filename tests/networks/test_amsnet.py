@@ -18,6 +18,30 @@ def test_the_map_has_the_size_that_the_stride_asks_for(architecture, stride):
     assert network(torch.randn(2, 3, 32, 48)).shape == (2, 1, 32 // stride, 48 // stride)
 
 
+@pytest.mark.parametrize("stem", [2, 4])
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_coarser_stem_scales_all_sizes(architecture, stem, factor):
+    network = create("amsnet", architecture, stem_stride=stem, map_stride=factor * stem, width=16)
+    sizes = []
+    network.cells[0].register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape[2:])))
+    side = 8 * stem
+    assert network(torch.randn(2, 3, side, 2 * side)).shape == (2, 1, 8 // factor, 16 // factor)
+    assert sizes == [(8, 16)]
+    assert network.multiple == 4 * stem
+
+
+def test_a_coarser_stem_sees_every_pixel(architecture):
+    stem = create("amsnet", architecture, stem_stride=4, map_stride=4, width=32).stem.eval()
+    image = torch.zeros(1, 3, 8, 8)
+    for channel in range(3):
+        for row in range(8):
+            changed = image.clone()
+            changed[0, channel, row, 5] = 1
+            before, after = (stem(torch.nn.functional.pixel_unshuffle(x, 4)) for x in (image, changed))
+            where = (after - before).abs().sum((0, 1)) > 0
+            assert where.nonzero().tolist() == [[row // 4, 1]]
+
+
 def test_channels_and_sizes_follow_the_papers_plan(architecture):
     network = create("amsnet", architecture, cells=8, width=64)
     sizes = {}
@@ -83,6 +107,8 @@ def test_a_node_whose_edges_are_all_none_is_zero():
         ({"taps": [3, 5, 6]}, "network.taps"),
         ({"taps": [4, 5, 7]}, "network.taps"),
         ({"map_stride": 3}, "network.map_stride: 3; choose 1, 2 or 4"),
+        ({"map_stride": 1, "stem_stride": 2}, "network.map_stride: 1; choose 2, 4 or 8 with stem_stride 2"),
+        ({"stem_stride": 3}, "network.stem_stride: 3; choose 1, 2 or 4"),
         ({"out_channels": 0}, "network.out_channels"),
         ({"depth": 3}, "'depth'; known: cells, width"),
     ],

@@ -28,11 +28,14 @@ def cells(name):
 
 
 #: one of each, and of the ablation's grid
-VARIANTS = [(name, {}) for name in NETWORKS if name != "ablation"]
+VARIANTS: list[tuple[str, dict]] = [(name, {}) for name in NETWORKS if name != "ablation"]
+VARIANTS += [("amsnet", {"stem_stride": 2, "map_stride": 2})]
 VARIANTS += [("ablation", {"encoder": e, "decoder": d}) for e in PARTS for d in PARTS]
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1].values()]))
+@pytest.fixture(
+    scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *map(str, variant[1].values())])
+)
 def network(request):
     """The large ones are slow to build."""
     torch.manual_seed(0)

@@ -121,6 +121,7 @@ def test_the_signature_is_that_of_the_constructor(space):
         "in_channels",
         "out_channels",
         "map_stride",
+        "stem_stride",
         "pyramid",
         "affine",
     ]

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nni_count.data.batches import CropLoader
@@ -54,6 +55,9 @@ class Retraining(pl.LightningModule):
         budget: of the run.
         timer: knows the time that the run has taken, interruptions left out.
         average_decay: of the moving average of the weights.
+        frozen_norms: the share of the budget, at its end, in which batch norms keep the moving average of their
+            statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking "Batch" in
+            BatchNorm, 2021, section 3).
         gradient_clip: largest norm of the gradient; None for no limit.
         loader: of the training crops; its place is kept in checkpoints.
         validation: the samples whose images the validation gets, with their places here.
@@ -70,6 +74,7 @@ class Retraining(pl.LightningModule):
         budget: Budget,
         timer: Timer,
         average_decay: float,
+        frozen_norms: float,
         gradient_clip: float | None,
         loader: CropLoader,
         validation: Sequence[Sample] = (),
@@ -79,6 +84,8 @@ class Retraining(pl.LightningModule):
         averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
         self.average_decay = average_decay
+        self.frozen_norms = frozen_norms
+        self.norms_are_frozen = False
         self.gradient_clip = gradient_clip
         self.distance = distance
         self.task = task
@@ -107,6 +114,18 @@ class Retraining(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_train_batch_start(self, *_: Any) -> None:
+        if not self.frozen_norms or self.progress() < 1 - self.frozen_norms:
+            return
+        if not self.norms_are_frozen:
+            averaged = dict(self._networks()["average"].named_buffers())
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(averaged[name])
+            self.norms_are_frozen = True
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, targets = batch
         images = images.contiguous(memory_format=torch.channels_last)
@@ -127,8 +146,10 @@ class Retraining(pl.LightningModule):
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        if self.global_step <= 1 / (1 - self.average_decay):
+    def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
+        super().optimizer_step(*arguments, **settings)
+        # here and not at the end of the batch, when callbacks have already saved their checkpoints
+        if self.global_step < 1 / (1 - self.average_decay):
             self.average.n_averaged.zero_()  # a copy until the average has something to average over
         self.average.update_parameters(self.network)
 
@@ -162,8 +183,10 @@ class Retraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best"] = self.best
+        checkpoint["norms_are_frozen"] = self.norms_are_frozen
         checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best = checkpoint["best"]
+        self.norms_are_frozen = checkpoint.get("norms_are_frozen", False)
         self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set

@@ -63,6 +63,7 @@ def retrain(
     gradient_clip: float | None = 0.2,
     schedule: str = "cosine",
     average_decay: float = 0.998,
+    frozen_norms: float = 0.0,
     validation_fraction: float = 0.1,
     augmentation: Augmentation = USUAL,
     cache_gb: float = 2.0,
@@ -99,6 +100,8 @@ def retrain(
         gradient_clip: largest norm of the gradient; null for no limit.
         schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
         average_decay: of the moving average of the weights.
+        frozen_norms: the share of the budget, at its end, in which batch norms no longer follow each batch but keep
+            their averaged statistics; for small batches of crops that differ much, e.g. 0.3.
         validation_fraction: share of the training images that choose the weights, where the data set has no
             validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
             train, and the moving average at the end is kept.
@@ -118,6 +121,8 @@ def retrain(
     settings["augmentation"] = asdict(augmentation)
     check_choice("schedule", schedule, ("cosine", "paper"))
     check_precision(precision, accelerator)
+    if not 0 <= frozen_norms < 1:
+        raise SettingError(f"frozen_norms: {frozen_norms}; give a share of the budget from 0 to below 1")
     dataset = open_data(data, **(data_settings or {}))
     pl.seed_everything(seed, verbose=False)
     if from_model is None:
@@ -168,6 +173,7 @@ def retrain(
         budget=budget,
         timer=timer,
         average_decay=average_decay,
+        frozen_norms=frozen_norms,
         gradient_clip=gradient_clip,
         loader=batches.crops,
         validation=validation,

@@ -2,11 +2,13 @@ import csv
 import subprocess
 import sys
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 import torch
 import yaml
 from conftest import LIGHT, random_architecture
+from pytorch_lightning.callbacks import Callback
 
 import nni_count.retrain  # noqa: F401 - for the module in sys.modules
 from nni_count.counting import Counting
@@ -110,6 +112,39 @@ def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, 
     assert not (tmp_path / "broken" / "model.safetensors").exists()
     resumed = train(shanghaitech, tmp_path / "broken", max_steps=8, resume=True)
     assert resumed.facts["steps"] == 8
+    torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
+
+
+class Statistics(Callback):
+    """A batch norm's running mean and the weight before it, after every step."""
+
+    def __init__(self):
+        self.means, self.weights = [], []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.means.append(module.network.stem[1].running_mean.clone())
+        self.weights.append(module.network.stem[0].weight.detach().clone())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_batch_norms_stand_still_at_the_end_of_the_budget_where_asked_for(shanghaitech, tmp_path, share):
+    seen = Statistics()
+    train(shanghaitech, tmp_path / "run", max_steps=8, average_decay=0.5, frozen_norms=share, callbacks=[seen])
+    moved = [not torch.equal(a, b) for a, b in pairwise(seen.means)]
+    learnt = [not torch.equal(a, b) for a, b in pairwise(seen.weights)]
+    assert moved == [True] * 4 + [share == 0] * 3
+    assert all(learnt[:-1])  # the last rate is next to nothing
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_frozen_norms_are_those_of_the_uninterrupted_run(shanghaitech, tmp_path, monkeypatch, step):
+    settings = {"max_steps": 8, "average_decay": 0.5, "frozen_norms": 0.5}
+    straight = train(shanghaitech, tmp_path / "straight", **settings)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(Interrupted):
+            train(shanghaitech, tmp_path / "broken", **settings)
+    resumed = train(shanghaitech, tmp_path / "broken", resume=True, **settings)
     torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
 
 
@@ -238,6 +273,7 @@ assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
     ("settings", "message"),
     [
         ({"schedule": "step"}, "schedule: 'step' is unknown; choose cosine or paper"),
+        ({"frozen_norms": 1.0}, "frozen_norms: 1.0; give a share of the budget from 0 to below 1"),
         ({"max_time": "30m"}, "max_time: '30m' is no duration; write DD:HH:MM:SS"),
         ({"crop_size": 30}, "crop_size: 30"),
         ({"batch_size": 0}, "batch_size: 0"),

@@ -32,5 +32,11 @@ def evaluated(out: Path, **settings: Any) -> None:
         nni_count.evaluate(out=out, **settings)
 
 
+def duration(minutes: float) -> str:
+    """As ``max_time`` is written."""
+    seconds = round(60 * minutes)
+    return f"00:{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
 def _begun(out: Path) -> bool:
     return (out / "checkpoints" / "last.ckpt").is_file()

@@ -13,18 +13,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from examples.stages import evaluated, retrained, searched
+from examples.stages import duration, evaluated, retrained, searched
+from nni_count.cost import Cost
 from nni_count.counting import Counting
 from nni_count.data.crops import Augmentation
 from search_spaces import AMSNetSpace
-from strategies import DARTS
+from strategies import PartialChannel
 
 #: a slide has no upside, and its cells are small: about 10 pixels
 COMMON: dict[str, Any] = {
     "task": Counting(sigma=2.5, kernel_size=11),
     "augmentation": Augmentation(rotation=0, quarter_turns=True),
 }
-MAP_STRIDE = 2
+SIDE = 256  # of a slide, in pixels
+FLOPS = 0.25e9  # of a slide
 
 
 def run(data: Path, images: int, seed: int, out: Path, *, epochs: int, minutes: float) -> None:
@@ -33,24 +35,24 @@ def run(data: Path, images: int, seed: int, out: Path, *, epochs: int, minutes: 
     common = {**COMMON, "data": data, "data_settings": {"train_images": images, "train_seed": seed}, "seed": seed}
     architecture = searched(
         out / "search",
-        space=AMSNetSpace(cells=6, width=32, map_stride=MAP_STRIDE),
-        strategy=DARTS(warmup_epochs=epochs // 3, arc_learning_rate=3e-3),
+        space=AMSNetSpace(cells=6, width=64, map_stride=2, stem_stride=2),
+        strategy=PartialChannel(warmup_epochs=epochs // 3, arc_learning_rate=1e-2),
+        cost=Cost("flops", FLOPS, image_size=(SIDE, SIDE)),
         max_epochs=epochs,
-        crop_size=128,
+        crop_size=SIDE // 2,
         batch_size=4,
         **common,
     )
     model = retrained(
         out / "retrain",
         architecture=architecture,
-        network_settings={"width": 64},
-        max_time=f"00:{int(minutes // 60):02}:{int(minutes % 60):02}:{round(minutes * 60 % 60):02}",
-        crop_size=256,
+        max_time=duration(minutes),
+        crop_size=SIDE,
         batch_size=4,
         learning_rate=4e-3,
         average_decay=0.995,
+        frozen_norms=0.4,
         validation_fraction=0,
-        precision="bf16-mixed",
         **common,
     )
     settings = {"data": data, "data_settings": common["data_settings"]}
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/cells"))
     parser.add_argument("--epochs", type=int, default=12, help="of the search")
-    parser.add_argument("--minutes", type=float, default=10, help="of the retraining")
+    parser.add_argument("--minutes", type=float, default=25, help="of the retraining")
     arguments = vars(parser.parse_args())
     run(**arguments)
 

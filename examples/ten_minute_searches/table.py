@@ -27,11 +27,10 @@ def collect(folder: Path) -> dict[str, Any]:
         rows = [row for row in csv.DictReader(file) if row.get("validation_mae")]
     found = architecture.to_dict()
     return {
-        "strategy": architecture.provenance["strategy"],
+        "strategy": architecture.provenance["strategy"].rpartition(".")[2],
         "epochs": architecture.provenance["epochs"],
         "entropy": [float(row["alpha_entropy"]) for row in (rows[0], rows[-1]) if row.get("alpha_entropy")],
         **{f"changed_{name}": changed(rows, name) for name in ("alpha", "beta")},
-        "validation_mae": float(rows[-1]["validation_mae"]),
         "parameters": sum(parameter.numel() for parameter in create("amsnet", architecture).parameters()),
         **{part: found[part] for part in ("extraction", "fusion", "pooling")},
     }
@@ -57,8 +56,8 @@ def cell(nodes: dict[Any, dict[Any, str]]) -> str:
 def table(results: list[dict[str, Any]]) -> str:
     """The figures, then what was found, as Markdown."""
     lines = [
-        "| strategy | epochs | entropy of α | operations changed | edges changed | MAE | parameters |",
-        "|---|---|---|---|---|---|---|",
+        "| strategy | epochs | entropy of α | operations changed | edges changed | parameters |",
+        "|---|---|---|---|---|---|",
     ]
     for found in results:
         entropy = " → ".join(f"{value:.3f}" for value in found["entropy"]) or NO_ENTROPY
@@ -68,7 +67,7 @@ def table(results: list[dict[str, Any]]) -> str:
         ]
         lines.append(
             f"| {found['strategy']} | {found['epochs']} | {entropy} | {' | '.join(changes)} "
-            f"| {found['validation_mae']:.0f} | {found['parameters']:,} |"
+            f"| {found['parameters']:,} |"
         )
     lines += ["", "| strategy | extraction | fusion | pyramid |", "|---|---|---|---|"]
     for found in results:

@@ -19,15 +19,15 @@ from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.drawing import Estimate, draw_estimates
 from nni_count.files import whole, write_text
-from nni_count.model import Model, load_model, whole_map
+from nni_count.model import Model, check_views, load_model, whole_map
 from nni_count.run import open_run
 from nni_count.task import Figures, create_task, describe_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
 GENERAL = (
-    *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "images", "regions"),
-    *("network", "model"),
+    *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "views", "images"),
+    *("regions", "network", "model"),
 )
 
 
@@ -38,6 +38,7 @@ def evaluate(
     out: str | Path,
     split: str = "test",
     data_settings: dict[str, Any] | None = None,
+    views: int = 1,
     accelerator: str = "cpu",
 ) -> dict[str, Any]:
     """Judge a model on whole images, by the figures of its task.
@@ -48,6 +49,7 @@ def evaluate(
         out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``.
         split: the part of the data set.
         data_settings: the reader's, e.g. ``format`` and ``outside``.
+        views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
 
     Returns:
@@ -61,6 +63,7 @@ def evaluate(
         they were obtained.
     """
     settings = dict(locals())
+    check_views(views)
     if not isinstance(model, Model):
         model = load_model(model, accelerator)
     dataset = open_data(data, **(data_settings or {}))
@@ -69,7 +72,7 @@ def evaluate(
     prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
     run = open_run(out, "evaluate", settings)
 
-    rows = [_judge(model, sample) for sample in samples]
+    rows = [_judge(model, sample, views) for sample in samples]
     seconds = [row["seconds"] for row in rows]
     report: dict[str, Any] = {
         **task.summarise(rows, prior),
@@ -77,8 +80,9 @@ def evaluate(
         "main_metric": task.main_metric,
         "larger_is_better": task.larger_is_better,
         "parameters": model.parameters,
-        "flops": _flops(model, samples),
+        "flops": views * _flops(model, samples),
         "seconds_per_image": float(np.mean(seconds[1:] or seconds)),  # the first one warms up
+        "views": views,
         "images": len(rows),
         "regions": sum(sample.roi is not None for sample in samples),
         "data": dataset.name,
@@ -88,7 +92,7 @@ def evaluate(
         "model": model.facts,
     }
     _write_rows(rows, run.folder / "per_image.csv")
-    _draw(model, samples, rows, prior, run.folder / "worst.png")
+    _draw(model, samples, rows, prior, views, run.folder / "worst.png")
     write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report
 
@@ -100,6 +104,7 @@ def table(report: dict[str, Any]) -> str:
     figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
     metric = task.main_metric.upper()
     regions = f", {report['regions']} of them inside a region of interest alone" if report["regions"] else ""
+    views = f", the mean of {report['views']} views" if report.get("views", 1) > 1 else ""
     lines = [
         ("data", f"{report['data']}, {report['split']}: {report['images']} images{regions}"),
         *task.lines(figures),
@@ -110,15 +115,15 @@ def table(report: dict[str, Any]) -> str:
         *([(f"{metric} mean", f"{report[of_groups]:.2f}   (of those {len(groups)} groups)")] if groups else []),
         ("parameters", f"{report['parameters']:,}"),
         ("FLOPs", f"{report['flops'] / 1e9:.1f} G an image"),
-        ("seconds", f"{report['seconds_per_image']:.3f} an image"),
+        ("seconds", f"{report['seconds_per_image']:.3f} an image{views}"),
     ]
     return "\n".join(f"{name:<12} {value}" for name, value in lines)
 
 
-def _judge(model: Model, sample: Sample) -> Figures:
+def _judge(model: Model, sample: Sample, views: int) -> Figures:
     image = sample.read()
     start = time.perf_counter()
-    estimate = model.map(image)
+    estimate = model.map(image, views)
     seconds = time.perf_counter() - start
     known = estimate, sample, image.shape[:2]
     return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}
@@ -154,7 +159,9 @@ def _write_rows(rows: list[Figures], path: Path) -> None:
             )
 
 
-def _draw(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], path: Path) -> None:
+def _draw(
+    model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], views: int, path: Path
+) -> None:
     task = model.task
     alone = [task.summarise([row], prior)[task.main_metric] for row in rows]
     order = sorted((i for i, figure in enumerate(alone) if figure is not None), key=lambda i: float(alone[i]))
@@ -165,7 +172,7 @@ def _draw(model: Model, samples: list[Sample], rows: list[Figures], prior: Mappi
     estimates = []
     for label, index in chosen:
         sample, image = samples[index], samples[index].read()
-        panels = task.panels(model.map(image), sample, image.shape[:2])
+        panels = task.panels(model.map(image, views), sample, image.shape[:2])
         estimates.append(Estimate(sample.name, image, panels, label))
     if estimates:
         draw_estimates(estimates, path, task.unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +26,54 @@ from nni_count.task import USUAL, Task, create_task
 FORMAT = "nni-count-model/1"
 #: what model files called a task before tasks were found by their path
 EARLIER = {"counting": USUAL}
+#: how often an image is looked at → the quarter turns, and whether it is mirrored before
+VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
 
 
-def whole_map(network: Network, image: Tensor) -> Tensor:
+def check_views(views: int) -> None:
+    """Refuse a number of views that is not known with a :class:`SettingError`."""
+    if views not in VIEWS:
+        raise SettingError(
+            f"views: {views!r}; choose 1, 2 (mirrored as well) or 8 (mirrored and turned by quarters as well)"
+        )
+
+
+def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
     """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
 
     Args:
         network: in evaluation mode.
         image: ``(3, H, W)``, normalised.
+        views: 1; or the mean of the maps of this many views of the image, each turned back: 2 of it and its mirror
+            image, 8 of both turned by quarters, for images without an upside.
 
     Returns:
         ``(1, K, ceil(H / stride), ceil(W / stride))``.
+
+    Raises:
+        SettingError: there is no such number of views.
     """
+    check_views(views)
     height, width = image.shape[-2:]
     stride, multiple = network.map_stride, network.multiple
     device = next(network.parameters()).device
     batch = image[None].to(device, memory_format=torch.channels_last)
     batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-    output: Tensor = network(batch)
+    maps = []
+    for turns, mirrored in VIEWS[views]:
+        view = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
+        found = torch.rot90(network(view.contiguous(memory_format=torch.channels_last)), -turns, (-2, -1))
+        maps.append(found.flip(-1) if mirrored else found)
+    output = torch.stack(maps).mean(0)
     return output[..., : -(-height // stride), : -(-width // stride)]
 
 
 @torch.inference_mode()
-def estimate_map(network: Network, task: Task, image: Tensor) -> np.ndarray:
-    """What a network estimates of a whole image ``(3, H, W)``, in the task's unit: ``(K, h, w)`` float32."""
-    output = whole_map(network, image).float()
+def estimate_map(network: Network, task: Task, image: Tensor, views: int = 1) -> np.ndarray:
+    """What a network estimates of a whole image ``(3, H, W)``, in the task's unit: ``(K, h, w)`` float32; ``views`` as
+    for :func:`whole_map`.
+    """
+    output = whole_map(network, image, views).float()
     result: np.ndarray = task.estimate(output, network.map_stride)[0].cpu().numpy()
     return result
 
@@ -86,23 +110,24 @@ class Model:
         """The number of trained weights."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
-    def map(self, image: np.ndarray | str | Path) -> np.ndarray:
+    def map(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
         """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
         pixels a side.
 
         Args:
             image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
+            views: of the image whose maps are averaged, 1, 2 or 8; see :func:`whole_map`.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)
-        return estimate_map(self.network, self.task, normalise(_rgb(image)))
+        return estimate_map(self.network, self.task, normalise(_rgb(image)), views)
 
     def __getattr__(self, name: str) -> Any:
         readings = vars(self)["task"].readings if "task" in vars(self) else {}
         if name not in readings:
             known = f"; {type(self.task).__name__} reads {', '.join(readings)}" if readings else ""
             raise AttributeError(f"{type(self).__name__} has no {name!r}{known}")
-        return lambda image: readings[name](self.map(image))
+        return lambda image, views=1: readings[name](self.map(image, views))
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

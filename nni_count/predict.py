@@ -13,7 +13,7 @@ import cv2
 from nni_count.data.sample import read_image
 from nni_count.errors import DataError
 from nni_count.files import whole, write_text
-from nni_count.model import Model, load_model
+from nni_count.model import Model, check_views, load_model
 from nni_count.run import open_run
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -24,6 +24,7 @@ def predict(
     *,
     model: str | Path | Model,
     out: str | Path,
+    views: int = 1,
     accelerator: str = "cpu",
 ) -> list[dict[str, Any]]:
     """Estimate images, and draw what was estimated: count in them, where the model counts.
@@ -35,6 +36,7 @@ def predict(
         model: a ``model.safetensors``, or a model.
         out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image. Another task than counting
             has its own noun in place of ``count``.
+        views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
 
     Returns:
@@ -45,6 +47,7 @@ def predict(
         DataError: there is no image, or some could not be read; the others are estimated and written before.
     """
     settings = dict(locals())
+    check_views(views)
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     if not isinstance(model, Model):
         model = load_model(model, accelerator)
@@ -59,7 +62,7 @@ def predict(
         except DataError as error:
             faults.append(str(error))
             continue
-        estimate = model.map(image)
+        estimate = model.map(image, views)
         picture = task.draw(image, estimate)
         name = _free_name(path.stem, task.noun, taken)
         with whole(run.folder / name) as temporary:

@@ -53,6 +53,20 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
     assert (report["psnr"], report["map_protocol"]) == (report["maps"]["csrnet"]["psnr"], "csrnet")
 
 
+def test_views_are_averaged_and_said(model, shanghaitech, tmp_path):
+    model.network.up_sampling.second.weight.data *= 1000  # so that views differ
+    report = evaluate(model=model, data=shanghaitech, views=8, out=tmp_path / "run")
+    rows = list(csv.DictReader(open(tmp_path / "run" / "per_image.csv")))
+    image = open_data(shanghaitech).samples("test")[0].read()
+    assert float(rows[0]["estimate"]) == pytest.approx(model.count(image, views=8), abs=1e-3)
+    assert float(rows[0]["estimate"]) != pytest.approx(model.count(image), abs=1e-3)
+    assert report["views"] == 8
+    assert "the mean of 8 views" in table(report)
+    with pytest.raises(SettingError, match="views: 3"):
+        evaluate(model=model, data=shanghaitech, views=3, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_flops_are_two_for_every_multiplication_and_addition(shanghaitech, tmp_path):
     data = random_architecture(0).to_dict()
     for cell in (data["extraction"], data["fusion"]):

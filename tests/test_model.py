@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nni_count.counting import Counting
-from nni_count.errors import ModelError, NNICountError
+from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.model import Model, load_model, save_model, whole_map
 from nni_count.networks import create, initialise
 
@@ -59,6 +59,29 @@ def test_padding_does_not_change_what_lies_inside(model):
     image = torch.randn(3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(whole_map(network, image), network(image[None]), rtol=1e-4, atol=1e-5)
+
+
+def test_several_views_are_the_mean_of_their_maps_turned_back(model):
+    mirrored = model.map(np.ascontiguousarray(IMAGE[:32, :48][:, ::-1]))[:, :, ::-1]
+    one = model.map(IMAGE[:32, :48])
+    np.testing.assert_allclose(model.map(IMAGE[:32, :48], views=2), (one + mirrored) / 2, rtol=1e-4, atol=1e-6)
+    assert model.map(IMAGE, views=8).shape == model.map(IMAGE).shape == (1, 19, 25)
+
+
+@pytest.mark.parametrize("turn", [lambda image: np.rot90(image, axes=(0, 1)), lambda image: image[::-1]])
+def test_with_eight_views_the_map_turns_with_the_image(model, turn):
+    image = IMAGE[:32, :48]  # not padded
+    turned = model.map(np.ascontiguousarray(turn(image)), views=8)[0]
+    np.testing.assert_allclose(turned, turn(model.map(image, views=8)[0]), rtol=1e-3, atol=1e-5)
+    with pytest.raises(AssertionError):
+        alone = model.map(np.ascontiguousarray(turn(image)))[0]
+        np.testing.assert_allclose(alone, turn(model.map(image)[0]), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("views", [0, 3, "8"])
+def test_other_numbers_of_views_are_refused(model, views):
+    with pytest.raises(SettingError, match=r"views: .*; choose 1, 2 .* or 8"):
+        model.map(IMAGE, views=views)
 
 
 def test_the_count_is_the_sum_of_the_map_in_people(model):

@@ -7,7 +7,7 @@ import pytest
 from conftest import random_architecture
 
 from nni_count.counting import Counting
-from nni_count.errors import DataError
+from nni_count.errors import DataError, SettingError
 from nni_count.model import Model
 from nni_count.networks import create
 from nni_count.predict import predict
@@ -41,6 +41,14 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
     assert [float(r["count"]) for r in csv.DictReader(open(tmp_path / "out" / "counts.csv"))] == [
         r["count"] for r in rows
     ]
+
+
+def test_views_are_averaged(model, photos, tmp_path):
+    (row,) = predict(photos / "a.jpg", model=model, views=8, out=tmp_path / "out")
+    assert row["count"] == pytest.approx(model.count(photos / "a.jpg", views=8), abs=0.01)
+    with pytest.raises(SettingError, match="views: 5"):
+        predict(photos, model=model, views=5, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_one_bad_image_does_not_lose_the_others(model, photos, tmp_path):

@@ -56,7 +56,7 @@ def run(data: Path, images: int, seed: int, out: Path, *, epochs: int, minutes: 
         **common,
     )
     settings = {"data": data, "data_settings": common["data_settings"]}
-    evaluated(out / "test", model=model, split="test", **settings)
+    evaluated(out / "test", model=model, split="test", views=8, **settings)  # a slide has no upside
 
 
 def main() -> None:

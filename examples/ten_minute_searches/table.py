@@ -66,8 +66,7 @@ def table(results: list[dict[str, Any]]) -> str:
             for some, most in (found["changed_alpha"], found["changed_beta"])
         ]
         lines.append(
-            f"| {found['strategy']} | {found['epochs']} | {entropy} | {' | '.join(changes)} "
-            f"| {found['parameters']:,} |"
+            f"| {found['strategy']} | {found['epochs']} | {entropy} | {' | '.join(changes)} | {found['parameters']:,} |"
         )
     lines += ["", "| strategy | extraction | fusion | pyramid |", "|---|---|---|---|"]
     for found in results:

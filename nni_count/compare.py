@@ -178,6 +178,14 @@ def verdict(results: Sequence[Result]) -> str:
     return " ".join(lines)
 
 
+def space(network: dict[str, Any]) -> str:
+    """The settings by which networks differ in size; that of a stem only where it is not the paper's."""
+    named = {name: network.get(name) for name in ("cells", "width", "map_stride")}
+    if network.get("stem_stride", 1) != 1:
+        named["stem_stride"] = network["stem_stride"]
+    return ", ".join(f"{name} {value}" for name, value in named.items())
+
+
 def caption(results: Sequence[Result]) -> str:
     """Data and budgets of the runs, and whether they were the same for all."""
     known = [result.facts for result in results if result.facts]
@@ -188,9 +196,7 @@ def caption(results: Sequence[Result]) -> str:
         "judged on held-out training images": [fact["images"] for fact in known],
         "retrained on images": [fact["retraining"]["training_images"] for fact in known],
         "for steps": [fact["retraining"]["steps"] for fact in known],
-        "space": [
-            ", ".join(f"{k} {fact['network'].get(k)}" for k in ("cells", "width", "map_stride")) for fact in known
-        ],
+        "space": [space(fact["network"]) for fact in known],
     }
     words = [f"{name}: {' or '.join(map(str, sorted(set(values))))}" for name, values in facts.items()]
     seeds = {name: sorted({str(r.seed) for r in group}) for name, group in by_strategy(results).items()}

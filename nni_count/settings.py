@@ -21,7 +21,7 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
 
 
 def check_precision(precision: str, accelerator: str) -> None:
-    """Refuse an unknown precision; warn of bfloat16 on a processor that only imitates it, some 8 times slower."""
+    """Refuse an unknown precision; warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower."""
     check_choice("precision", precision, PRECISIONS)
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
     if precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
@@ -33,7 +33,7 @@ def check_precision(precision: str, accelerator: str) -> None:
 
 def processor() -> dict[str, Any]:
     """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # since 2.10
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
     return found
 
 

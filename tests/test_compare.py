@@ -91,6 +91,7 @@ def test_one_run_says_nothing_and_equal_runs_are_not_different(tmp_path):
         ({"retraining": {"steps": 800, "seconds": 1.0, "training_images": 216}}, "for steps"),
         ({"data": "ShanghaiTech part_B"}, "data"),
         ({"network": {"cells": 8, "width": 64, "map_stride": 4}}, "space"),
+        ({"network": {"cells": 6, "width": 64, "map_stride": 4, "stem_stride": 2}}, "space"),
     ],
 )
 def test_budgets_that_differ_are_said(tmp_path, changes, named):

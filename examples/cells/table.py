@@ -7,11 +7,12 @@ Without a folder it prints ``results.json``, which ``--write`` makes from one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
 from typing import Any
+
+from examples.kept_table import print_table
 
 RESULTS = Path(__file__).with_name("results.json")
 PUBLISHED = [  # mean absolute error on the last 100 images
@@ -53,16 +54,5 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--write", action="store_true", help="keep the figures in results.json")
-    arguments = parser.parse_args()
-    rows = collect(arguments.folder) if arguments.folder else json.loads(RESULTS.read_text())
-    if arguments.write:
-        RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
-    print(table(rows))
-
-
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, RESULTS, collect, table)

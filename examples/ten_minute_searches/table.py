@@ -7,17 +7,16 @@ Without folders it prints ``results.json``, which ``--write`` makes from them.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
+from examples.kept_table import print_table
 from nni_count.architecture import read_architecture
 from nni_count.networks import create
 
 RESULTS = Path(__file__).with_name("results.json")
-NO_ENTROPY = "–"
+NOTHING = "–"
 
 
 def collect(folder: Path) -> dict[str, Any]:
@@ -60,10 +59,9 @@ def table(results: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for found in results:
-        entropy = " → ".join(f"{value:.3f}" for value in found["entropy"]) or NO_ENTROPY
+        entropy = " → ".join(f"{value:.3f}" for value in found["entropy"]) or NOTHING
         changes = [
-            f"{some} of {most}" if most else NO_ENTROPY
-            for some, most in (found["changed_alpha"], found["changed_beta"])
+            f"{some} of {most}" if most else NOTHING for some, most in (found["changed_alpha"], found["changed_beta"])
         ]
         lines.append(
             f"| {found['strategy']} | {found['epochs']} | {entropy} | {' | '.join(changes)} | {found['parameters']:,} |"
@@ -75,16 +73,5 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--write", action="store_true", help="keep the figures in results.json")
-    arguments = parser.parse_args()
-    results = [collect(folder) for folder in arguments.folders] or json.loads(RESULTS.read_text())
-    if arguments.write:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
-
-
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, RESULTS, lambda folder: [collect(folder)], table)

@@ -3,7 +3,7 @@
 Run: python benchmarks/search_step.py [--device cuda] [--growth growth.png]
 
 NNI's strategies run as they ship, in the memory format that torch gives by default, and again with channels last, which
-ours use. All in one process, a step of each in turn. Memory is the bytes that are saved for the backward pass, on a GPU
+ours use. All in one process, in turn. Memory is the bytes that are saved for the backward pass, on a GPU
 the allocator's peak as well.
 """
 
@@ -120,7 +120,9 @@ class Step:
 
 
 def measure(names: list[str], rounds: int, width: int, crop: int, batch: int, device: str) -> dict[str, dict[str, Any]]:
-    """Name → ``seconds`` of every round and ``bytes``; the steps take turns."""
+    """Name → ``seconds`` of every round and ``bytes``; the methods take turns. Each takes two steps and the second
+    counts, since in a search a step follows one of its own, not one that left another method's data in the caches.
+    """
     steps = {name: Step(name, width, crop, batch, device) for name in names}
     results: dict[str, dict[str, Any]] = {}
     for name, step in steps.items():
@@ -130,6 +132,7 @@ def measure(names: list[str], rounds: int, width: int, crop: int, batch: int, de
             results[name]["peak"] = step.peak()
     for _ in range(rounds):
         for name, step in steps.items():
+            step.run()
             results[name]["seconds"].append(step.run())
     return results
 

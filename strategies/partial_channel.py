@@ -20,9 +20,9 @@ class PartialChannelModule(DartsModule):
     """Draws channels anew before each phase."""
 
     def resample(self) -> dict[str, Any]:
-        for module in self.modules():
-            if isinstance(module, PartialLayer):
-                module.channels.drawn.clear()
+        for layer in self.supernet_modules():
+            if isinstance(layer, PartialLayer):
+                layer.channels.drawn.clear()
         sample: dict[str, Any] = super().resample()
         return sample
 

@@ -75,21 +75,21 @@ def run(name: str, out: Path, minutes: float, seed: int) -> None:
         **common,
     }
     ours = retrained(out / "amsnet", architecture=architecture, network_settings={"stem_stride": stem}, **training)
-    width = unet_width(load_model(ours).parameters, task.out_channels)
-    settings = {"width": width, "map_stride": MAP_STRIDE}
-    theirs = retrained(out / "unet", network="unet", network_settings=settings, **training)
+    same = unet_settings(load_model(ours).parameters, task.out_channels)
+    theirs = retrained(out / "unet", network="unet", network_settings=same, **training)
     for network, model in (("amsnet", ours), ("unet", theirs)):
         evaluated(out / f"{network}_test", model=model, data=data)
 
 
-def unet_width(parameters: int, out_channels: int) -> int:
-    """That of the U-Net whose number of parameters is nearest."""
+def unet_settings(parameters: int, out_channels: int) -> dict[str, Any]:
+    """Those of the U-Net, of the published five levels or of four, whose number of parameters is nearest."""
 
-    def miss(width: int) -> int:
-        network = create("unet", width=width, map_stride=MAP_STRIDE, out_channels=out_channels)
+    def miss(settings: dict[str, Any]) -> int:
+        network = create("unet", **settings, out_channels=out_channels)
         return abs(sum(parameter.numel() for parameter in network.parameters()) - parameters)
 
-    return min(range(1, 33), key=miss)
+    some = [{"width": width, "levels": levels, "map_stride": MAP_STRIDE} for levels in (4, 5) for width in range(1, 17)]
+    return min(some, key=miss)
 
 
 def table(out: Path) -> str:

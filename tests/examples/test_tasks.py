@@ -77,9 +77,10 @@ def test_what_is_not_known_of_a_perspective_is_not_compared(crowds):
     assert task.measure(task.estimate(target[0], 4).numpy(), crowds[0], (256, 256))["within_1.25"] > 0.95
 
 
-def test_the_unet_is_as_large_as_what_it_stands_beside():
-    network = beside_unet.create("unet", width=beside_unet.unet_width(77_000, 2), map_stride=4, out_channels=2)
-    assert sum(p.numel() for p in network.parameters()) == pytest.approx(77_000, rel=0.2)
+@pytest.mark.parametrize("parameters", [28_000, 46_000, 77_000, 160_000])
+def test_the_unet_is_as_large_as_what_it_stands_beside(parameters):
+    network = beside_unet.create("unet", **beside_unet.unet_settings(parameters, 2), out_channels=2)
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(parameters, rel=0.12)
 
 
 def report(path, **figures):

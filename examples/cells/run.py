@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/cells"))
     parser.add_argument("--epochs", type=int, default=12, help="of the search")
-    parser.add_argument("--minutes", type=float, default=25, help="of the retraining")
+    parser.add_argument("--minutes", type=float, default=30, help="of the retraining")
     arguments = vars(parser.parse_args())
     run(**arguments)
 

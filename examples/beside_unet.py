@@ -1,6 +1,6 @@
 """Two more tasks: AMSNet, searched and retrained, beside a U-Net of as many parameters that was trained for as long.
 
-Run from the project's folder: python -m examples.beside_unet --out runs/beside_unet [--minutes 4] [--seed 0]
+Run from the project's folder: python -m examples.beside_unet --out runs/beside_unet [--minutes 6] [--seed 0]
 
 It goes on where it was interrupted, and prints the table of what is finished at the end.
 """

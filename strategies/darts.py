@@ -16,10 +16,10 @@ from nni.nas.oneshot.pytorch.supermodule.differentiable import GumbelSoftmax
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_count.oneshot import architecture_parameters, read_probabilities
+from nni_count.oneshot import KnownChoices, architecture_parameters, read_probabilities
 
 
-class DartsModule(DartsLightningModule):
+class DartsModule(KnownChoices, DartsLightningModule):
     """NNI's search loop with α and β in a fixed order, and the checkpoint hooks that NNI forgets to pass on.
 
     Args:
@@ -30,14 +30,6 @@ class DartsModule(DartsLightningModule):
     def __init__(self, *others: Any, arc_weight_decay: float, **settings: Any):
         super().__init__(*others, **settings)
         self.arc_weight_decay = arc_weight_decay
-        self._choices: list[Any] = []
-
-    def set_model(self, model: ModelSpace) -> None:
-        super().set_model(model)
-        self._choices = list(super().supernet_modules())  # looking for them in every step costs a tenth of GDAS's
-
-    def supernet_modules(self) -> list[Any]:
-        return self._choices
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(

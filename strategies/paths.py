@@ -12,11 +12,11 @@ import nni.nas.strategy as nni_strategy
 import torch
 from nni.mutable import Categorical, CategoricalMultiple
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
+from nni_count.oneshot import KnownChoices
 
 #: label → choice, or the list of chosen ones
 Path = dict[str, Any]
@@ -44,7 +44,7 @@ def options_of(space: ModelSpace) -> dict[str, list[Any]]:
     return options
 
 
-class PathModule(BaseOneShotLightningModule):
+class PathModule(KnownChoices):
     """Each step trains the weights along one path, drawn evenly; :meth:`export` gives the best path it knows.
 
     Args:

@@ -55,7 +55,7 @@ class GumbelDartsModule(DartsModule, GumbelDartsLightningModule):
 
     def resample(self) -> dict[str, Any]:
         for softmax in self._noisy:
-            softmax.noise.clear()
+            softmax.clear()
         sample: dict[str, Any] = super().resample()
         return sample
 
@@ -74,6 +74,10 @@ class SharedGumbelSoftmax(GumbelSoftmax):
     def __init__(self) -> None:
         super().__init__()
         self.noise: dict[Tensor, Tensor] = {}
+
+    def clear(self) -> None:
+        """Forget what was drawn."""
+        self.noise.clear()
 
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs not in self.noise:

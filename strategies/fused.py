@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
-from strategies.fused_functions import NarrowConvolution, NormalisedSum, WeightedSum
+from strategies.functions import NarrowConvolution, NormalisedSum, WeightedSum
 from strategies.partial_layer import Channels, PartialLayer
 
 #: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution

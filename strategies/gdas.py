@@ -7,36 +7,56 @@ from typing import Any, cast
 import torch
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
+from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput, DifferentiableMixedLayer
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
 from strategies.darts import DARTS, GumbelDartsModule, SharedGumbelSoftmax
+from strategies.functions import WeightedSum, flat
 
 
 class Draws(SharedGumbelSoftmax):
-    """softmax((α + g) / τ) in single precision, g drawn once a phase for each α; its largest entry is the draw."""
+    """What is drawn for each α, once a phase: the largest entry of softmax((α + g) / τ), in single precision."""
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs not in self.noise:
-            exponential = torch.empty_like(inputs, dtype=torch.float32).exponential_()
-            self.noise[inputs] = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
-        return torch.softmax((inputs.float() + self.noise[inputs]) / self.tau, self.dim)
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: dict[Tensor, tuple[int, Tensor]] = {}
+
+    def clear(self) -> None:
+        super().clear()
+        self.drawn.clear()
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> tuple[int, Tensor]:  # type: ignore[override]
+        """The number of the entry, and its derivative by α; kept, since many layers share an α."""
+        if inputs not in self.drawn:
+            if inputs not in self.noise:
+                exponential = torch.empty_like(inputs, dtype=torch.float32).exponential_()
+                self.noise[inputs] = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
+            soft = torch.softmax((inputs.float() + self.noise[inputs]) / self.tau, self.dim)
+            number = int(soft.argmax())
+            slope = soft * -soft[number]
+            slope[number] += soft[number]
+            self.drawn[inputs] = number, slope / self.tau
+        return self.drawn[inputs]
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The output as it is; its gradient is that of a product with the weight, which counts as 1."""
+    """The output as it is; its gradient is that of a product with a weight, which counts as 1.
+
+    The slope is the weight's derivative by α.
+    """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(output)
+    def forward(ctx: Any, output: Tensor, alpha: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(output, slope)
         return output.view_as(output)  # the product would be one map more to keep
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        (gradient,), (output,) = gradients, ctx.saved_tensors
-        return gradient, (gradient * output).sum()
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (gradient,), (output, slope) = gradients, ctx.saved_tensors
+        return gradient, flat(gradient) @ flat(output) * slope, None
 
 
 class SampledLayer(DifferentiableMixedLayer):
@@ -49,9 +69,8 @@ class SampledLayer(DifferentiableMixedLayer):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         if not torch.is_grad_enabled():
             return self._of(int(self._arch_alpha.argmax()), *args, **kwargs)
-        soft: Tensor = self._softmax(self._arch_alpha)
-        drawn = int(soft.argmax())
-        return cast(Tensor, _StraightThrough.apply(self._of(drawn, *args, **kwargs), soft[drawn]))
+        number, slope = self._softmax(self._arch_alpha)
+        return cast(Tensor, _StraightThrough.apply(self._of(number, *args, **kwargs), self._arch_alpha, slope))
 
     def _of(self, number: int, *args: Any, **kwargs: Any) -> Tensor:
         output: Tensor = self[self.names[number]](*args, **kwargs)
@@ -60,7 +79,17 @@ class SampledLayer(DifferentiableMixedLayer):
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         if self.label in memo:
             return {}
-        return {self.label: self.names[int(self._softmax(self._arch_alpha).argmax())]}
+        number, _ = self._softmax(self._arch_alpha)
+        return {self.label: self.names[number]}
+
+
+class WeightedInput(DifferentiableMixedInput):
+    """Edges weighted by softmax(β), in one step where all are maps of one shape."""
+
+    def _reduction(self, items: list[Any], weights: Any) -> Any:
+        if all(isinstance(item, Tensor) and item.shape == items[0].shape for item in items):
+            return WeightedSum.apply(weights, *items)
+        return super()._reduction(items, weights)
 
 
 class Annealing:
@@ -116,7 +145,7 @@ class GDAS(DARTS):
         return super().mutate_model(model)
 
     def default_mutation_hooks(self) -> list[Any]:
-        return [self._sampled, *super().default_mutation_hooks()]
+        return [self._sampled, WeightedInput.mutate, *super().default_mutation_hooks()]
 
     def _sampled(self, module: nn.Module, name: str, memo: dict[str, Any], settings: dict[str, Any]) -> Any:
         return SampledLayer.mutate(module, name, memo, {**settings, "softmax": self._draws})

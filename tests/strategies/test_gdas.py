@@ -9,7 +9,7 @@ from nni_count.errors import SettingError
 from nni_count.oneshot import read_probabilities
 from search_spaces import AMSNetSpace
 from strategies import GDAS
-from strategies.gdas import SampledLayer
+from strategies.gdas import SampledLayer, WeightedInput
 
 IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -38,6 +38,7 @@ def count_calls(layer):
 
 def choose(layer, name):
     """Noise with which the given candidate is drawn."""
+    layer._softmax.drawn.pop(layer._arch_alpha, None)
     layer._softmax.noise[layer._arch_alpha] = 5.0 * torch.tensor([float(other == name) for other in layer.names])
 
 
@@ -93,6 +94,19 @@ def test_the_gradient_of_alpha_is_that_of_the_soft_weight(module):
     torch.testing.assert_close(layer._arch_alpha.grad, alpha.grad)
 
 
+def test_edges_are_weighted_by_the_softmax_of_beta(module):
+    join = next(layer for layer in module.supernet_modules() if layer.label == "extraction_4")
+    assert isinstance(join, WeightedInput)
+    maps = [torch.rand(2, 3, 4, 4, requires_grad=True) for _ in range(4)]
+    wanted = torch.rand(2, 3, 4, 4)
+    (join(maps) * wanted).sum().backward()
+    got = [join._arch_alpha.grad.clone(), *(part.grad.clone() for part in maps)]
+    beta = join._arch_alpha.detach().clone().requires_grad_()
+    again = [part.detach().requires_grad_() for part in maps]
+    (sum(weight * part for weight, part in zip(torch.softmax(beta, 0), again, strict=True)) * wanted).sum().backward()
+    torch.testing.assert_close(got, [beta.grad, *(part.grad for part in again)])
+
+
 def test_the_gradient_reaches_every_alpha_and_beta(module):
     for layer in sampled_layers(module):
         choose(layer, "sep_conv_3x3" if "sep_conv_3x3" in layer.names else "avg_4x4")
@@ -119,7 +133,8 @@ def test_noise_and_weights_are_of_single_precision(module):
     layer = layer_of(module, "pooling_3")
     alpha = layer._arch_alpha.detach().to(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        assert layer._softmax(alpha).dtype == layer._softmax.noise[alpha].dtype == torch.float32
+        _, slope = layer._softmax(alpha)
+        assert slope.dtype == layer._softmax.noise[alpha].dtype == torch.float32
 
 
 def test_probabilities_are_exported_without_noise(module):

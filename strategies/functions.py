@@ -1,4 +1,4 @@
-"""Steps of a fused cell whose gradients are faster, or keep less, than what torch would do by itself."""
+"""Functions whose gradients are faster, or keep less, than what torch would do by itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """All values in a row, without a copy where ``(B, C, H, W)`` has its channels last."""
+    return (tensor.movedim(1, 3) if tensor.dim() == 4 else tensor).flatten()
 
 
 class WeightedSum(torch.autograd.Function):
@@ -25,8 +30,8 @@ class WeightedSum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         (gradient,) = gradients
         weights, *terms = ctx.saved_tensors
-        flat = gradient.movedim(1, 3).flatten()
-        along = torch.stack([flat @ term.movedim(1, 3).flatten() for term in terms])
+        row = flat(gradient)
+        along = torch.stack([row @ flat(term).type_as(row) for term in terms])
         return along, *(gradient * weight for weight in weights)
 
 

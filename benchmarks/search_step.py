@@ -280,7 +280,7 @@ def main() -> None:
             "less_memory": round(memory, 2),
         }
     if arguments.device == "cpu":
-        found = overhead(max(3, arguments.rounds // 3))
+        found = overhead(max(3, arguments.rounds // 2))
         shares = sorted(found["per_step"])
         summary["loop_overhead"] = round(statistics.median(shares), 3)
         summary["epoch_end_seconds"] = round(statistics.median(found["epoch_end_seconds"]), 2)

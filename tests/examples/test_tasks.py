@@ -114,7 +114,7 @@ def test_a_step_that_is_finished_stays_and_one_that_was_interrupted_goes_on(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", beside_unet.TASKS)
+@pytest.mark.parametrize("name", beside_unet.EXAMPLES)
 def test_both_networks_are_trained_and_stand_in_the_table(tmp_path, name):
     beside_unet.run(name, tmp_path / name, minutes=0.05, seed=0)
     text = beside_unet.table(tmp_path)

@@ -136,18 +136,15 @@ def unet_settings(parameters: int, out_channels: int) -> dict[str, Any]:
 
 def table(out: Path) -> str:
     """Those runs that have their evaluation, as Markdown."""
-    lines = []
+    lines = ["| task | network | parameters | steps | minutes | test figures |", "|---|---|---|---|---|---|"]
     for name, example in EXAMPLES.items():
-        columns = (name, "parameters", "steps", "minutes", *example.figures)
-        lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for network in ("amsnet", "unet"):
             path = out / name / f"{network}_test" / "evaluation.json"
             if path.is_file():
                 report = json.loads(path.read_text())
-                trained = f"{report['model']['steps']} | {report['model']['seconds'] / 60:.1f}"
-                values = " | ".join(f"{report[figure]:.3g}" for figure in example.figures)
-                lines.append(f"| {network} | {report['parameters']:,} | {trained} | {values} |")
-        lines.append("")
+                trained = f"{report['model']['steps']:,} | {report['model']['seconds'] / 60:.1f}"
+                figures = ", ".join(f"{figure} {report[figure]:.3g}" for figure in example.figures)
+                lines.append(f"| {name} | {network} | {report['parameters']:,} | {trained} | {figures} |")
     return "\n".join(lines)
 
 

@@ -92,7 +92,8 @@ def report(path, **figures):
 
 def test_tables_show_what_is_finished(tmp_path):
     report(tmp_path / "perspective" / "amsnet_test", relative_error=0.1234, rmse=5.0, **{"within_1.25": 0.9})
-    assert "| amsnet | 77,000 | 100 | 4.0 | 0.123 | 5 | 0.9 |" in beside_unet.table(tmp_path)
+    figures = "relative_error 0.123, rmse 5, within_1.25 0.9"
+    assert f"| perspective | amsnet | 77,000 | 100 | 4.0 | {figures} |" in beside_unet.table(tmp_path)
     for seed, mae in ((0, 2.0), (1, 3.0)):
         report(tmp_path / "cells" / f"50-{seed}" / "test", mae=mae, rmse=4.0)
     rows = cells_table.collect(tmp_path / "cells")

@@ -68,7 +68,7 @@ class Architecture:
         fusion: node 3…4 → {earlier node: operation}.
         pooling: three poolings, finest level first.
         network: the settings at which it was found (``cells``, ``width``, ``taps``, ``in_channels``,
-            ``out_channels``, ``map_stride``, ``stem_stride``, ``stem_convolutions``); a retraining may choose others.
+            ``out_channels``, ``map_stride``, ``stem_stride``); a retraining may choose others.
         provenance: where it came from; free, but plain YAML.
 
     Raises:

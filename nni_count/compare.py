@@ -178,14 +178,11 @@ def verdict(results: Sequence[Result]) -> str:
     return " ".join(lines)
 
 
-#: settings of a stem, and what they are in the paper
-STEM = {"stem_stride": 1, "stem_convolutions": 0}
-
-
 def space(network: dict[str, Any]) -> str:
     """The settings by which networks differ in size; that of a stem only where it is not the paper's."""
     named = {name: network.get(name) for name in ("cells", "width", "map_stride")}
-    named.update({name: network[name] for name, usual in STEM.items() if network.get(name, usual) != usual})
+    if network.get("stem_stride", 1) != 1:
+        named["stem_stride"] = network["stem_stride"]
     return ", ".join(f"{name} {value}" for name, value in named.items())
 
 

@@ -48,7 +48,6 @@ class AMSNetSpace(ModelSpace):
         map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``.
         stem_stride: pixels a side of what the stem makes one: 1 as in the paper; 2 or 4 are for a small budget, see
             :class:`nni_count.networks.amsnet.Encoder`.
-        stem_convolutions: 3×3 convolutions of the stem; see there too.
         pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
             does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
         affine: whether batch norms scale and shift. Not while searching: a scale would undo the weighting of the
@@ -69,7 +68,6 @@ class AMSNetSpace(ModelSpace):
         out_channels: int | None = None,
         map_stride: int = 1,
         stem_stride: int = 1,
-        stem_convolutions: int = 0,
         pyramid: str = "published",
         affine: bool = False,
     ):
@@ -86,7 +84,6 @@ class AMSNetSpace(ModelSpace):
             out_channels=1 if out_channels is None else out_channels,
             map_stride=map_stride,
             stem_stride=stem_stride,
-            stem_convolutions=stem_convolutions,
         )
         self.pyramid = SearchedPyramid(pyramid)
         self.map_stride = map_stride

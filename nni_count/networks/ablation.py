@@ -84,7 +84,7 @@ class Ablation(Network):
             the loss ``sppl``.
         encoder: ``baseline`` or ``amsnet``.
         decoder: ``baseline`` or ``amsnet``.
-        settings: AMSNet's; ``cells``, ``width``, ``taps`` and those of the stem are its encoder's, and ``width``
+        settings: AMSNet's; ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of its encoder, and ``width``
             also bounds the decoders' channels as in AMSNet. They default to those at which the architecture was found.
 
     Raises:
@@ -118,7 +118,7 @@ class Ablation(Network):
         self.encoder: Encoder | BaselineEncoder
         if encoder == "amsnet":
             assert architecture is not None
-            own = ("cells", "width", "taps", "in_channels", "stem_stride", "stem_convolutions")
+            own = ("cells", "width", "taps", "in_channels", "stem_stride")
             self.encoder = Encoder(ChosenParts(architecture), **{name: chosen[name] for name in own if name in chosen})
             chosen.update(self.encoder.encoder_settings)
             channels: Sequence[int] = [chosen["width"]] * 3

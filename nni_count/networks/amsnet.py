@@ -13,7 +13,6 @@ from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.network import Network, check_channels
 from nni_count.networks.wiring import ChosenParts, Parts, extraction_cell, fusion_cell, pointwise
-from nni_count.ops import convolution
 
 #: the cells (counted from 1) after which channels double and size halves
 DOUBLING = (1, 3)
@@ -41,8 +40,6 @@ class Encoder(nn.Module):
         in_channels: channels of the image.
         stem_stride: pixels a side of what the stem makes one: 1 as in the paper, whose cells begin at full size. With
             2 or 4 the pixels of a block become channels, and every cell costs a quarter or a sixteenth.
-        stem_convolutions: 3×3 convolutions of the stem after its 1×1 one; none in the paper. With ``stem_stride`` they
-            see details before the first cell's few channels lose them.
 
     Raises:
         SettingError: naming the setting that does not fit.
@@ -57,7 +54,6 @@ class Encoder(nn.Module):
         taps: Sequence[int] | None = None,
         in_channels: int = 3,
         stem_stride: int = 1,
-        stem_convolutions: int = 0,
     ):
         super().__init__()
         taps = default_taps(cells) if taps is None else list(taps)
@@ -65,23 +61,17 @@ class Encoder(nn.Module):
         check_channels(in_channels=in_channels)
         if stem_stride not in FACTORS:
             raise SettingError(f"network.stem_stride: {stem_stride!r}; choose 1, 2 or 4")
-        if type(stem_convolutions) is not int or stem_convolutions < 0:
-            raise SettingError(f"network.stem_convolutions: {stem_convolutions!r}; give a number, 0 for none")
         self.encoder_settings: dict[str, Any] = {
             "cells": cells,
             "width": width,
             "taps": taps,
             "in_channels": in_channels,
             "stem_stride": stem_stride,
-            "stem_convolutions": stem_convolutions,
         }
         self.taps = taps
         self.stem_stride = stem_stride
         channels = width // 4
-        self.stem = nn.Sequential(
-            *pointwise(in_channels * stem_stride**2, channels, parts.affine, relu=False),
-            *(convolution(channels, 3, affine=parts.affine) for _ in range(stem_convolutions)),
-        )
+        self.stem = pointwise(in_channels * stem_stride**2, channels, parts.affine, relu=False)
         self.cells = nn.ModuleList()
         self.doublings = nn.ModuleDict()
         arriving = (channels, channels)  # channels of the outputs of cells l−2 and l−1
@@ -193,7 +183,7 @@ class AMSNet(AMSNetBody):
         self.architecture = architecture
 
 
-SETTINGS = ("cells", "width", "taps", "in_channels", "out_channels", "map_stride", "stem_stride", "stem_convolutions")
+SETTINGS = ("cells", "width", "taps", "in_channels", "out_channels", "map_stride", "stem_stride")
 
 
 def resized(architecture: Architecture, settings: Mapping[str, Any]) -> dict[str, Any]:

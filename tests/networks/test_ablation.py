@@ -53,7 +53,6 @@ def test_the_size_at_which_the_cells_were_found_may_be_changed(architecture):
     assert network.settings == {
         "encoder": "amsnet", "decoder": "baseline", "cells": 8, "width": 32, "taps": [4, 6, 8],
         "in_channels": 3, "out_channels": 1, "map_stride": 2, "stem_stride": 1,
-        "stem_convolutions": 0,
     }  # fmt: skip
     again = create("ablation", architecture, **network.settings)
     assert again.state_dict().keys() == network.state_dict().keys()

@@ -42,22 +42,6 @@ def test_a_coarser_stem_sees_every_pixel(architecture):
             assert where.nonzero().tolist() == [[row // 4, 1]]
 
 
-def test_convolutions_of_the_stem_see_the_neighbours_of_a_block(architecture):
-    stems = [
-        create("amsnet", architecture, stem_stride=2, map_stride=4, width=32, stem_convolutions=number).stem.eval()
-        for number in (0, 1, 2)
-    ]
-    image = torch.zeros(1, 3, 32, 32)
-    changed = image.clone()
-    changed[0, :, 16, 16] = 1
-    for number, stem in enumerate(stems):
-        before, after = (stem(torch.nn.functional.pixel_unshuffle(x, 2)) for x in (image, changed))
-        where = ((after - before).abs().sum((0, 1)) > 0).nonzero()
-        assert where.min() >= 8 - number
-        assert where.max() <= 8 + number
-        assert len(where) > number
-
-
 def test_channels_and_sizes_follow_the_papers_plan(architecture):
     network = create("amsnet", architecture, cells=8, width=64)
     sizes = {}
@@ -125,8 +109,6 @@ def test_a_node_whose_edges_are_all_none_is_zero():
         ({"map_stride": 3}, "network.map_stride: 3; choose 1, 2 or 4"),
         ({"map_stride": 1, "stem_stride": 2}, "network.map_stride: 1; choose 2, 4 or 8 with stem_stride 2"),
         ({"stem_stride": 3}, "network.stem_stride: 3; choose 1, 2 or 4"),
-        ({"stem_convolutions": -1}, "network.stem_convolutions: -1; give a number"),
-        ({"stem_convolutions": True}, "network.stem_convolutions: True"),
         ({"out_channels": 0}, "network.out_channels"),
         ({"depth": 3}, "'depth'; known: cells, width"),
     ],

@@ -122,7 +122,6 @@ def test_the_signature_is_that_of_the_constructor(space):
         "out_channels",
         "map_stride",
         "stem_stride",
-        "stem_convolutions",
         "pyramid",
         "affine",
     ]

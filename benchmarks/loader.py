@@ -25,13 +25,13 @@ from crowds import DEFAULT, crowds
 from scipy.ndimage import gaussian_filter
 
 from nni_count.architecture import read_architecture
-from nni_count.counting import Counting
-from nni_count.data.batches import CropLoader, crop_loader
-from nni_count.data.cache import cache_bytes
 from nni_count.data.pixels import MEAN, STD
 from nni_count.data.sample import Sample
 from nni_count.losses import ScalePyramidLoss
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
+from nni_count.training.batches import CropLoader, crop_loader
+from nni_count.training.cache import cache_bytes
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 

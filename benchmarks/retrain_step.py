@@ -20,12 +20,12 @@ import torch
 from pytorch_lightning.callbacks import Callback, Timer
 
 from nni_count.architecture import read_architecture
-from nni_count.counting import Counting
-from nni_count.data.batches import crop_loader
 from nni_count.data.synthetic import synthetic_crowds
-from nni_count.learner import Budget, Retraining
 from nni_count.losses import ScalePyramidLoss
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
+from nni_count.training.batches import crop_loader
+from nni_count.training.learner import Budget, Retraining
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 

@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from nni_count.commands.search import search
 from nni_count.data import halves
-from nni_count.data.batches import crop_loader
-from nni_count.data.synthetic_set import SyntheticCrowds
-from nni_count.oneshot import Recipe
-from nni_count.search import search
-from nni_count.task import usual_task
+from nni_count.data.synthetic.sets import SyntheticCrowds
+from nni_count.searching.recipe import Recipe
+from nni_count.tasks.task import usual_task
+from nni_count.training.batches import crop_loader
 from search_spaces import AMSNetSpace
 from strategies import GDAS, PartialChannel
 

@@ -20,11 +20,11 @@ from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
 from examples.stages import duration, evaluated, retrained, searched
-from nni_count.cost import Cost
-from nni_count.data.crops import Augmentation
 from nni_count.data.dataset import Dataset
 from nni_count.networks import create
-from nni_count.task import Task
+from nni_count.searching.cost import Cost
+from nni_count.tasks.task import Task
+from nni_count.training.crops import Augmentation
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 

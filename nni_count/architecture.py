@@ -26,8 +26,8 @@ from typing import Any
 import yaml
 
 from nni_count.errors import ArchitectureError
-from nni_count.files import write_text
 from nni_count.ops import OPERATIONS, POOLINGS
+from nni_count.runs.files import write_text
 
 FORMAT = "nni-count-architecture/1"
 PYRAMID_LEVELS = 3

@@ -12,18 +12,21 @@ from typing import Any
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
 #: ``--help`` answers at once
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("nni_count.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
-    "search": ("nni_count.search:search", "space + strategy + data -> architecture.yaml"),
-    "decode": ("nni_count.decode:decode", "run of a search -> architecture.yaml by another rule or budget"),
-    "retrain": ("nni_count.retrain:retrain", "architecture + data -> model.safetensors"),
-    "evaluate": ("nni_count.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
-    "predict": ("nni_count.predict:predict", "model + your images -> counts and overlays"),
+    "demo": ("nni_count.commands.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
+    "search": ("nni_count.commands.search:search", "space + strategy + data -> architecture.yaml"),
+    "decode": ("nni_count.commands.decode:decode", "run of a search -> architecture.yaml by another rule or budget"),
+    "retrain": ("nni_count.commands.retrain:retrain", "architecture + data -> model.safetensors"),
+    "evaluate": ("nni_count.commands.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
+    "predict": ("nni_count.commands.predict:predict", "model + your images -> counts and overlays"),
     "trial": (
-        "nni_count.trial:trial",
+        "nni_count.commands.trial:trial",
         "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
     ),
-    "compare": ("nni_count.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
-    "doctor": ("nni_count.doctor:doctor", "data set -> what is wrong with it, and a page of its images and points"),
+    "compare": ("nni_count.commands.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
+    "doctor": (
+        "nni_count.commands.doctor:doctor",
+        "data set -> what is wrong with it, and a page of images and points",
+    ),
 }
 
 #: options that name something whose own settings follow after a dot, e.g. ``--network.cells 8``
@@ -82,12 +85,12 @@ def _run(command: str, options: list[str]) -> int:
     from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
     from nni_count.errors import SettingError
-    from nni_count.run import CONFIGURATION
+    from nni_count.runs.run import CONFIGURATION
 
     warnings.showwarning = _one_line_warning
     function = _function(command)
     if command == "trial":
-        from nni_count.trial import from_nni
+        from nni_count.commands.trial import from_nni
 
         options = [*options, *from_nni()]
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # after its import, which sets it
@@ -99,7 +102,7 @@ def _run(command: str, options: list[str]) -> int:
         function, as_group=False, as_positional=False, fail_untyped=False, skip={positional} if positional else set()
     )
     if any(option.startswith("--task.") for option in options):
-        from nni_count.task import USUAL
+        from nni_count.tasks.task import USUAL
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
     if positional:
@@ -130,12 +133,12 @@ def _run(command: str, options: list[str]) -> int:
 
 def _show(command: str, answer: Any, out: str | None) -> None:
     """What a person wants to see at the end."""
-    from nni_count.run import rank
+    from nni_count.runs.run import rank
 
     if rank() > 0:
         return
     if command == "evaluate":
-        from nni_count.evaluate import table
+        from nni_count.commands.evaluate import table
 
         print(table(answer))
     elif command == "predict":
@@ -156,7 +159,7 @@ def _show(command: str, answer: Any, out: str | None) -> None:
     elif command == "compare":
         print(answer)
     elif command == "doctor":
-        from nni_count.doctor import table as findings
+        from nni_count.commands.doctor import table as findings
 
         print(findings(answer))
     if out:

@@ -18,14 +18,12 @@ from nni_count.architecture import Architecture
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.files import whole
 from nni_count.networks import Network, create
 from nni_count.plugins import path_of
-from nni_count.task import USUAL, Task, create_task
+from nni_count.runs.files import whole
+from nni_count.tasks.task import Task, create_task
 
 FORMAT = "nni-count-model/1"
-#: what model files called a task before tasks were found by their path
-EARLIER = {"counting": USUAL}
 #: how often an image is looked at → the quarter turns, and whether it is mirrored before
 VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
 
@@ -182,7 +180,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
             f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}"
         ) from error
     try:
-        task = create_task(EARLIER.get(wanted["name"], wanted["name"]), wanted["settings"])
+        task = create_task(wanted["name"], wanted["settings"])
     except SettingError as error:
         raise ModelError(f"{path}: {error}") from error
     return Model(network.to(device), described["name"], architecture, task, facts)

@@ -7,12 +7,12 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
-from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from torch import Tensor
 
 from nni_count.architecture import Architecture, CellKind
 from nni_count.errors import SettingError
 from nni_count.networks.amsnet import AMSNetBody
+from nni_count.searching.nni import InputChoice, LayerChoice, ModelSpace
 from search_spaces.extraction import SearchedExtraction
 from search_spaces.fusion import SearchedFusion
 from search_spaces.pooling import SearchedPyramid
@@ -36,7 +36,7 @@ class SearchedParts:
 class AMSNetSpace(ModelSpace):
     """AMSNet with an operation to choose on every edge and edges to choose for every node (NAS-Count, section 3).
 
-    It is a :class:`nni_count.oneshot.Space`: what ``nni_count.search`` takes.
+    It is a :class:`nni_count.searching.nni.Space`: what ``nni_count.search`` takes.
 
     Args:
         cells: number of extraction cells, M in the paper, which searches with 6.

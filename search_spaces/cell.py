@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from nni.nas.nn.pytorch import InputChoice, LayerChoice
-
 from nni_count.architecture import Cell, CellKind
 from nni_count.errors import SettingError
 from nni_count.ops import NONE, OPERATIONS
+from nni_count.searching.nni import InputChoice, LayerChoice
 
 
 class SearchedCell:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nni.nas.nn.pytorch import LayerChoice
 from torch import Tensor, nn
 
 from nni_count.architecture import PYRAMID_LEVELS
 from nni_count.errors import SettingError
 from nni_count.losses import scale_pyramid_loss
 from nni_count.ops import POOLINGS
+from nni_count.searching.nni import LayerChoice
 
 LABELS = tuple(f"pooling_{level}" for level in range(1, PYRAMID_LEVELS + 1))
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import nni.nas.strategy as nni_strategy
 import torch
-from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import (
-    DartsLightningModule,
-    GumbelDartsLightningModule,
-    LinearTemperatureScheduler,
-)
-from nni.nas.oneshot.pytorch.supermodule.differentiable import GumbelSoftmax
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_count.oneshot import KnownChoices, architecture_parameters, read_probabilities
+from nni_count.searching.nni import (
+    DartsLightningModule,
+    GumbelDartsLightningModule,
+    GumbelSoftmax,
+    KnownChoices,
+    LinearTemperatureScheduler,
+    ModelSpace,
+    architecture_parameters,
+    nni_strategies,
+    read_probabilities,
+)
 
 
 class DartsModule(KnownChoices, DartsLightningModule):
@@ -85,7 +87,7 @@ class SharedGumbelSoftmax(GumbelSoftmax):
         return torch.softmax((inputs + self.noise[inputs]) / self.tau, self.dim)
 
 
-class DARTS(nni_strategy.DARTS):
+class DARTS(nni_strategies.DARTS):
     """Differentiable architecture search, first order: weights and α, β in turn, each on its half of the images.
 
     α and β are trained by Adam with betas (0.5, 0.999) (NAS-Count, section 4.1.1; Liu et al., DARTS: Differentiable

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch import ModelSpace
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_count.oneshot import Probabilities
+from nni_count.searching.nni import ModelSpace, Probabilities
 from strategies.paths import Path, PathModule, RandomOneShot
 
 

@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput
 from torch import Tensor, nn
 
 from nni_count.networks.wiring import Cell
 from nni_count.ops import NONE, OPERATIONS, SKIP
+from nni_count.searching.nni import DifferentiableMixedInput
 from strategies.functions import NarrowConvolution, NormalisedSum, WeightedSum
 from strategies.partial_layer import Channels, PartialLayer
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput, DifferentiableMixedLayer
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
+from nni_count.searching.nni import DartsLightningModule, DifferentiableMixedInput, DifferentiableMixedLayer, ModelSpace
 from strategies.darts import DARTS, GumbelDartsModule, SharedGumbelSoftmax
 from strategies.functions import WeightedSum, flat
 

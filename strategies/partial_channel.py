@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 import torch
-from nni.nas.nn.pytorch import LayerChoice, ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
+from nni_count.searching.nni import DartsLightningModule, LayerChoice, ModelSpace
 from strategies.darts import DARTS, DartsModule
 from strategies.fused import fuse
 from strategies.partial_layer import REMEDY, Channels, PartialLayer, narrow

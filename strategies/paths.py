@@ -8,15 +8,12 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
-import nni.nas.strategy as nni_strategy
 import torch
-from nni.mutable import Categorical, CategoricalMultiple
-from nni.nas.nn.pytorch import ModelSpace
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
-from nni_count.oneshot import KnownChoices
+from nni_count.searching.nni import Categorical, CategoricalMultiple, KnownChoices, ModelSpace, nni_strategies
 
 #: label → choice, or the list of chosen ones
 Path = dict[str, Any]
@@ -157,7 +154,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             norm.training, norm.track_running_stats = state
 
 
-class RandomOneShot(nni_strategy.RandomOneShot):
+class RandomOneShot(nni_strategies.RandomOneShot):
     """Evenly drawn paths train shared weights, which then rank drawn paths (Li and Talwalkar, Random search and
     reproducibility for neural architecture search, UAI 2019; Guo et al., Single path one-shot, ECCV 2020).
 

@@ -6,10 +6,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nni_count.counting import Counting
 from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.model import Model, load_model, save_model, whole_map
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_header_tells_what_the_weights_need(model, tmp_path):
         header = file.metadata()
     assert json.loads(header["network"])["settings"]["map_stride"] == 2
     assert json.loads(header["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
-    assert json.loads(header["task"])["name"] == "nni_count.counting.Counting"
+    assert json.loads(header["task"])["name"] == "nni_count.tasks.counting.Counting"
     assert json.loads(header["task"])["settings"]["density_scale"] == 100
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from examples.stages import duration, evaluated, retrained, searched
-from nni_count.cost import Cost
-from nni_count.counting import Counting
-from nni_count.data.crops import Augmentation
+from nni_count.searching.cost import Cost
+from nni_count.tasks.counting import Counting
+from nni_count.training.crops import Augmentation
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 

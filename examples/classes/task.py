@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nni_count.counting import Counting
 from nni_count.data.sample import Sample
-from nni_count.task import Figures, Task
+from nni_count.tasks.counting import Counting
+from nni_count.tasks.task import Figures, Task
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import numpy as np
 import yaml
 
 from nni_count.cli import main as nni_count
+from nni_count.comparing.published import SHA, Published, counterpart, dataset_of, notes
 from nni_count.model import load_model
-from nni_count.published import SHA, Published, counterpart, dataset_of, notes
 
 FIGURES = {"mae": ".1f", "rmse": ".1f", "psnr": ".2f", "ssim": ".3f"}
 

@@ -7,25 +7,25 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from nni_count.data.clicks import Clicks
-from nni_count.data.coco import COCO
-from nni_count.data.csv_points import CSVPoints
-from nni_count.data.cvat import CVAT
 from nni_count.data.dataset import Dataset
-from nni_count.data.dot_images import DotImages
-from nni_count.data.jhu_crowd import JHUCrowd
-from nni_count.data.labelme import LabelMe
-from nni_count.data.mall import Mall
-from nni_count.data.nwpu import NWPU
-from nni_count.data.own import OwnData
+from nni_count.data.readers.clicks import Clicks
+from nni_count.data.readers.coco import COCO
+from nni_count.data.readers.csv_points import CSVPoints
+from nni_count.data.readers.cvat import CVAT
+from nni_count.data.readers.dot_images import DotImages
+from nni_count.data.readers.jhu_crowd import JHUCrowd
+from nni_count.data.readers.labelme import LabelMe
+from nni_count.data.readers.mall import Mall
+from nni_count.data.readers.nwpu import NWPU
+from nni_count.data.readers.own import OwnData
+from nni_count.data.readers.shanghaitech import ShanghaiTech
+from nni_count.data.readers.ucf_cc_50 import UCFCC50
+from nni_count.data.readers.ucf_qnrf import UCFQNRF
+from nni_count.data.readers.voc import VOC
+from nni_count.data.readers.worldexpo import WorldExpo
 from nni_count.data.settings import check_settings, known_settings
-from nni_count.data.shanghaitech import ShanghaiTech
 from nni_count.data.splits import halves, pick, split_off
-from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
-from nni_count.data.ucf_cc_50 import UCFCC50
-from nni_count.data.ucf_qnrf import UCFQNRF
-from nni_count.data.voc import VOC
-from nni_count.data.worldexpo import WorldExpo
+from nni_count.data.synthetic.sets import SyntheticCells, SyntheticCrowds
 from nni_count.errors import DataError, SettingError
 
 __all__ = ["READERS", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]

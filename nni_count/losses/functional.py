@@ -102,7 +102,7 @@ def mean_ssim(estimate: Tensor, target: Tensor) -> Tensor:
     At the border the window is cut off and weighted anew, so maps of any size have one.
 
     The constants are for values about 1. On raw densities even an empty map would be similar; scale them first, as
-    :class:`nni_count.counting.Counting` does.
+    :class:`nni_count.tasks.counting.Counting` does.
     """
     steps = torch.arange(-5, 6, dtype=estimate.dtype, device=estimate.device)
     line = torch.exp(-(steps**2) / (2 * 1.5**2))

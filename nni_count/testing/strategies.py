@@ -28,12 +28,9 @@ import torch
 from torch import Tensor
 
 from nni_count.architecture import Architecture, read_architecture
+from nni_count.commands.search import search
 from nni_count.errors import Interrupted
-from nni_count.search import search
-
-from nni.nas.nn.pytorch import ModelSpace  # isort: skip - after nni_count, which imports NNI without warnings
-from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule  # isort: skip
+from nni_count.searching.nni import BaseSuperNetModule, ModelSpace, OneShotStrategy
 
 TOLERANCE = 1e-6
 

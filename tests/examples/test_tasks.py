@@ -12,9 +12,9 @@ from examples.classes.scenes import NutsAndBolts
 from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
-from nni_count.data.crops import Augmentation, CropStream
 from nni_count.losses import create_loss
-from nni_count.task import check_task
+from nni_count.tasks.task import check_task
+from nni_count.training.crops import Augmentation, CropStream
 
 
 @pytest.fixture(scope="module")

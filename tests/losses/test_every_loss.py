@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from nni_count.counting import Counting
 from nni_count.data.pixels import normalise
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.losses import LOSSES, create_loss
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
 
 #: those that do not fix a map's values by themselves go with one that does
 SETTINGS = {**{name: name for name in LOSSES}, "scl": {"mse": 1, "scl": 0.1}, "count": {"mse": 1, "count": 1}}

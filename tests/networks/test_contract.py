@@ -8,13 +8,13 @@ import torch
 from conftest import LIGHT, random_architecture
 
 from nni_count.architecture import Architecture
-from nni_count.counting import Counting
 from nni_count.data.pixels import normalise
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
 from nni_count.model import Model, load_model, save_model, whole_map
 from nni_count.networks import HAND_DESIGNED, NETWORKS, create, initialise
 from nni_count.networks.ablation import PARTS
+from nni_count.tasks.counting import Counting
 
 
 def cells(name):

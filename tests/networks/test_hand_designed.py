@@ -2,12 +2,12 @@ import pytest
 import torch
 from torchvision.models import VGG16_Weights
 
+from nni_count.commands.evaluate import evaluate
+from nni_count.commands.predict import predict
+from nni_count.commands.retrain import retrain
 from nni_count.errors import SettingError
-from nni_count.evaluate import evaluate
 from nni_count.model import load_model
 from nni_count.networks import HAND_DESIGNED, create, initialise
-from nni_count.predict import predict
-from nni_count.retrain import retrain
 
 
 def parameters(network):

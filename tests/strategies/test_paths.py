@@ -6,7 +6,7 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.oneshot import read_probabilities
+from nni_count.searching.nni import read_probabilities
 from search_spaces import AMSNetSpace
 from strategies import ENAS, RandomOneShot
 from strategies.enas import Controller

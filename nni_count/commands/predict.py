@@ -1,0 +1,105 @@
+"""Prediction: what a model reads from anybody's images, as a table and drawn over them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from nni_count.data.sample import read_image
+from nni_count.errors import DataError
+from nni_count.model import Model, check_views, load_model
+from nni_count.runs.files import whole, write_text
+from nni_count.runs.run import open_run
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def predict(
+    images: str | Path | Sequence[str | Path],
+    *,
+    model: str | Path | Model,
+    out: str | Path,
+    views: int = 1,
+    accelerator: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Estimate images, and draw what was estimated: count in them, where the model counts.
+
+    An image that cannot be read does not keep the others from being estimated; it is named at the end.
+
+    Args:
+        images: image files and folders of images.
+        model: a ``model.safetensors``, or a model.
+        out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image. Another task than counting
+            has its own noun in place of ``count``.
+        views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
+        accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
+
+    Returns:
+        For every image its ``image`` (path), the numbers that the task reads, here ``count``, and ``overlay`` (file
+        name).
+
+    Raises:
+        DataError: there is no image, or some could not be read; the others are estimated and written before.
+    """
+    settings = dict(locals())
+    check_views(views)
+    paths = _find([images] if isinstance(images, (str, Path)) else images)
+    if not isinstance(model, Model):
+        model = load_model(model, accelerator)
+    task = model.task
+    run = open_run(out, "predict", settings)
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        try:
+            image = read_image(path, oriented=True)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        estimate = model.map(image, views)
+        picture = task.draw(image, estimate)
+        name = _free_name(path.stem, task.noun, taken)
+        with whole(run.folder / name) as temporary:
+            cv2.imwrite(str(temporary), picture[:, :, ::-1])
+        numbers = {name: round(value, 2) for name, value in task.numbers(estimate).items()}
+        rows.append({"image": str(path), **numbers, "overlay": name})
+    with whole(run.folder / f"{task.noun}s.csv") as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ["image", "overlay"])
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(paths)} images were not estimated, the others are in {out}: " + "; ".join(faults)
+        )
+    return rows
+
+
+def _find(images: Sequence[str | Path]) -> list[Path]:
+    found: list[Path] = []
+    for entry in map(Path, images):
+        if entry.is_dir():
+            inside = sorted(path for path in entry.iterdir() if path.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(f"{entry}: holds no images ({', '.join(sorted(SUFFIXES))}); check the folder")
+            found += inside
+        elif entry.is_file():
+            found.append(entry)
+        else:
+            raise DataError(f"{entry}: no such file or folder; check the path")
+    return found
+
+
+def _free_name(stem: str, noun: str, taken: set[str]) -> str:
+    """A name for the overlay that no other image of this call has."""
+    name, number = f"{stem}_{noun}.jpg", 2
+    while name in taken:
+        name, number = f"{stem}_{number}_{noun}.jpg", number + 1
+    taken.add(name)
+    return name

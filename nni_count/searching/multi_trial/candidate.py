@@ -1,0 +1,185 @@
+"""A trial of a multi-trial search, in a process of its own: an architecture is built, trained for a while, judged."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import cloudpickle
+import nni
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from nni_count.architecture import Architecture
+from nni_count.data.sample import Sample
+from nni_count.errors import TrainingError
+from nni_count.losses import ScalePyramidLoss
+from nni_count.model import estimate_map
+from nni_count.networks import Network, create, initialise
+from nni_count.runs.files import whole
+from nni_count.searching.recipe import Recipe
+from nni_count.tasks.task import Figures, Task
+from nni_count.training.batches import WholeImages, crop_loader
+from nni_count.training.cache import cache_bytes
+from nni_count.training.crops import Augmentation
+
+REPORTS = 5  # a trial, at most, so that the portal draws a curve
+
+
+class Built(nn.Module):
+    """The network of an architecture with its loss: a space in which nothing is left to choose."""
+
+    def __init__(self, architecture: Architecture, out_channels: int):
+        super().__init__()
+        self.network: Network = create("amsnet", architecture, out_channels=out_channels)
+        initialise(self.network)
+        self.pyramid = ScalePyramidLoss(architecture.pooling)
+
+    def forward(self, image: Tensor) -> Tensor:
+        density: Tensor = self.network(image)
+        return density
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = self.pyramid(estimate, target)
+        return loss
+
+
+class Judged(Recipe):
+    """:class:`Recipe`, and after some epochs the task's main metric on whole images.
+
+    Args:
+        task, recipe: see :class:`Recipe`.
+        samples: the whole images.
+        report: is given the metric.
+    """
+
+    def __init__(self, task: Task, samples: Sequence[Sample], report: Callable[[float], None], *recipe: Any):
+        super().__init__(task, *recipe)
+        self.samples = samples
+        self.report = report
+        self.rows: list[Figures] = []
+        self.metric = math.nan
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        image, index = batch
+        estimate = estimate_map(cast(Built, self.model).network, self.task, image)
+        self.rows.append(self.task.measure(estimate, self.samples[index], (image.shape[-2], image.shape[-1])))
+
+    def on_validation_epoch_end(self) -> None:
+        figure = self.task.summarise(self.rows, {})[self.task.main_metric]
+        if figure is None or not math.isfinite(figure):
+            raise TrainingError(f"{self.task.main_metric} is {figure}; lower --learning_rate")
+        self.rows, self.metric = [], figure
+        self.report(figure)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How every architecture of a search is trained and judged.
+
+    Args:
+        training: the half for the weights.
+        judging: the half for the architecture.
+        task: what is regressed.
+        recipe: the arguments of :class:`Recipe` after the task.
+        crop_size, batch_size, limit_batches, num_workers, augmentation: of the training crops, see
+            :func:`nni_count.training.batches.crop_loader`.
+        cache_gb: bound of the memory for decoded images, in gigabytes, for all trials that run at once.
+        concurrency: trials that run at once.
+        accelerator: Lightning's.
+        seed: of the first weights and the crops, the same for every candidate.
+    """
+
+    training: Sequence[Sample]
+    judging: Sequence[Sample]
+    task: Task
+    recipe: tuple[float, float, float, int, str, float | None]
+    crop_size: int
+    batch_size: int
+    limit_batches: int
+    augmentation: Augmentation
+    cache_gb: float
+    num_workers: int
+    concurrency: int
+    accelerator: str
+    seed: int
+
+    def save(self, path: Path) -> None:
+        """Write it for the processes of the trials; readers of data sets are closures, which plain pickle refuses."""
+        with whole(path) as temporary:
+            temporary.write_bytes(cloudpickle.dumps(self))
+
+    def train(self, architecture: Architecture, report: Callable[[float], None]) -> dict[str, float]:
+        """Train the architecture's network.
+
+        Args:
+            report: is given the task's main metric after some epochs.
+
+        Returns:
+            The metric, by its name, on the half for the architecture at the end; ``parameters``, and ``seconds``.
+
+        Raises:
+            TrainingError: the loss is no longer a number.
+        """
+        begun = time.perf_counter()
+        pl.seed_everything(self.seed, verbose=False)
+        module = Judged(self.task, self.judging, report, *self.recipe)
+        built = Built(architecture, self.task.out_channels)
+        module.set_model(built)
+        limit = cache_bytes(self.cache_gb) // (2 * self.concurrency)
+        crops = crop_loader(
+            self.training,
+            self.task,
+            crop_size=self.crop_size,
+            batch_size=self.batch_size,
+            stride=built.network.map_stride,
+            seed=2 * self.seed,
+            num_workers=self.num_workers,
+            limit_batches=self.limit_batches,
+            augmentation=self.augmentation,
+            cache_bytes=limit,
+        )
+        epochs = self.recipe[3]
+        every = math.ceil(epochs / REPORTS)
+        trainer = pl.Trainer(
+            accelerator=self.accelerator,
+            devices=1,
+            max_epochs=epochs,
+            check_val_every_n_epoch=every,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
+        images = DataLoader(WholeImages(self.judging, cache_bytes=limit), batch_size=None)
+        trainer.fit(module, crops, images)
+        if epochs % every:
+            trainer.validate(module, images, verbose=False)
+        parameters = sum(parameter.numel() for parameter in built.network.parameters())
+        seconds = time.perf_counter() - begun
+        return {self.task.main_metric: module.metric, "parameters": float(parameters), "seconds": round(seconds, 1)}
+
+
+def run_candidate(space: Any, candidate_file: str) -> None:
+    """What NNI calls in the process of a trial; reports ``default``, which strategies maximise, and the figures.
+
+    Args:
+        space: frozen at the trial's sample.
+        candidate_file: where :meth:`Candidate.save` wrote.
+    """
+    candidate: Candidate = cloudpickle.loads(Path(candidate_file).read_bytes())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // candidate.concurrency))
+    architecture = space.architecture(nni.get_current_parameter().choices)
+    metric, sign = candidate.task.main_metric, 1 if candidate.task.larger_is_better else -1
+    figures = candidate.train(
+        architecture, lambda figure: nni.report_intermediate_result({"default": sign * figure, metric: figure})
+    )
+    nni.report_final_result({"default": sign * figures[metric], **figures})

@@ -1,0 +1,102 @@
+"""How a space is trained; the strategy decides what learns from which batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from nni_count.errors import TrainingError
+from nni_count.searching.nni import LightningModule
+from nni_count.searching.space import Space
+from nni_count.tasks.task import Task
+
+#: name → optimiser of the weights; SGD is that of PC-DARTS
+OPTIMIZERS: dict[str, Any] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+class Recipe(LightningModule):
+    """How a space is trained: what NNI calls the evaluator's module. The strategy decides what learns from which batch.
+
+    Args:
+        task: what is regressed.
+        learning_rate: of the weights at the start.
+        final_learning_rate: of the weights at the end of the cosine.
+        weight_decay: of the weights.
+        epochs: of the whole run.
+        optimizer: of the weights, one of :data:`OPTIMIZERS`.
+        gradient_clip: largest norm of the weights' gradient; None for no limit.
+        penalty: makes of the space and its loss on the half for the architecture what α and β minimise.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        learning_rate: float,
+        final_learning_rate: float,
+        weight_decay: float,
+        epochs: int,
+        optimizer: str = "adam",
+        gradient_clip: float | None = None,
+        penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        self.task = task
+        self.learning_rate = learning_rate
+        self.final_learning_rate = final_learning_rate
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.optimizer = optimizer
+        self.gradient_clip = gradient_clip
+        self.penalty = penalty
+        self._held_out: Any = None
+
+    def configure_optimizers(self) -> Any:
+        optimizer = OPTIMIZERS[self.optimizer](self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, *_: Any, **__: Any) -> None:
+        # strategies call it with a limit of their own, or none
+        limit = self.gradient_clip if gradient_clip_val is None else gradient_clip_val
+        if limit is not None:
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
+
+    def rate(self, epoch: int) -> float:
+        """The share of the first learning rate in an epoch; a resumed run may have been given more of them."""
+        final = self.final_learning_rate / self.learning_rate
+        return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs))) / 2
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # differentiable strategies take a batch of each half and call `training_step` twice
+        self._held_out = batch["val"] if isinstance(batch, dict) else None
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self._loss(batch, "architecture" if batch is self._held_out else "weights")
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return self._loss(batch, "architecture")
+
+    def _loss(self, batch: list[Tensor], half: str) -> Tensor:
+        images, targets = batch
+        model = cast(Space, self.model)
+        estimate = model(images.contiguous(memory_format=torch.channels_last)).float()
+        with torch.autocast(images.device.type, enabled=False):
+            loss = self.task.loss(estimate, targets, model.loss)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "
+                f"{self.trainer.current_epoch}, half for the {half}); the checkpoint of the epoch before is kept. "
+                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+            )
+        self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
+        self.log(half, loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        return self.penalty(self.model, loss) if self.penalty and half == "architecture" else loss

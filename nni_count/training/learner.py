@@ -1,0 +1,192 @@
+"""How a network learns to regress maps: the step, the schedule, the moving average, and what is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nni_count.data.sample import Sample
+from nni_count.errors import TrainingError
+from nni_count.model import estimate_map
+from nni_count.networks import Network
+from nni_count.tasks.task import Figures, Task
+from nni_count.training.batches import CropLoader
+
+PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: steps, seconds, or both, whichever ends first."""
+
+    steps: int | None
+    seconds: float | None
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        shares = [done / most for done, most in ((steps, self.steps), (seconds, self.seconds)) if most]
+        return min(1.0, max(shares))
+
+
+def cosine(progress: float) -> float:
+    """The share of the first learning rate that is left: 1 at the start, 0 at the end."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Retraining(pl.LightningModule):
+    """The network, the moving average of its weights, and how they are trained and judged.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` to ``(B, K, S / stride, S / stride)``.
+        distance: of estimate and target, which the task's loss is made of.
+        task: what is regressed.
+        learning_rate: of Adam at the start.
+        schedule: ``cosine`` over the budget, or the ``paper``'s.
+        budget: of the run.
+        timer: knows the time that the run has taken, interruptions left out.
+        average_decay: of the moving average of the weights.
+        frozen_norms: the share of the budget, at its end, in which batch norms keep the moving average of their
+            statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking "Batch" in
+            BatchNorm, 2021, section 3).
+        gradient_clip: largest norm of the gradient; None for no limit.
+        loader: of the training crops; its place is kept in checkpoints.
+        validation: the samples whose images the validation gets, with their places here.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        distance: nn.Module,
+        task: Task,
+        *,
+        learning_rate: float,
+        schedule: str,
+        budget: Budget,
+        timer: Timer,
+        average_decay: float,
+        frozen_norms: float,
+        gradient_clip: float | None,
+        loader: CropLoader,
+        validation: Sequence[Sample] = (),
+    ):
+        super().__init__()
+        self.network = network
+        averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+        self.average_decay = average_decay
+        self.frozen_norms = frozen_norms
+        self.norms_are_frozen = False
+        self.gradient_clip = gradient_clip
+        self.distance = distance
+        self.task = task
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.budget = budget
+        self.timer = timer
+        self.loader = loader
+        self.validation = validation
+        self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
+        self._rows: dict[str, list[Figures]] = {}
+
+    def rate(self) -> float:
+        """The share of the first learning rate that the schedule asks for now."""
+        if self.schedule == "paper":
+            return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
+        return cosine(self.progress())
+
+    def progress(self) -> float:
+        """The share of the budget that is spent, from 0 to 1."""
+        return self.budget.progress(self.global_step, self.timer.time_elapsed("train"))
+
+    def configure_optimizers(self) -> Any:
+        # squared errors of densities are heavy-tailed: a short memory of their size, beside the clipped gradient
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if not self.frozen_norms or self.progress() < 1 - self.frozen_norms:
+            return
+        if not self.norms_are_frozen:
+            averaged = dict(self._networks()["average"].named_buffers())
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(averaged[name])
+            self.norms_are_frozen = True
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, targets = batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        judge = partial(self.task.loss, distance=self.distance)
+        loss = self.network.training_loss(images, targets, judge, self.progress())
+        if not torch.isfinite(loss):
+            # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
+            other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
+                f"Lower --learning_rate, {other}or look for faulty images with nni-count doctor"
+            )
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning's own refuses a fused optimiser
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+
+    def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
+        super().optimizer_step(*arguments, **settings)
+        # here and not at the end of the batch, when callbacks have already saved their checkpoints
+        if self.global_step < 1 / (1 - self.average_decay):
+            self.average.n_averaged.zero_()  # a copy until the average has something to average over
+        self.average.update_parameters(self.network)
+
+    def _networks(self) -> dict[str, Network]:
+        return {"raw": self.network, "average": cast(Network, self.average.module)}
+
+    def on_validation_epoch_start(self) -> None:
+        self._rows = {"raw": [], "average": []}
+
+    def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
+        image, index = batch
+        shape = (image.shape[-2], image.shape[-1])
+        for name, network in self._networks().items():
+            estimate = estimate_map(network, self.task, image)
+            self._rows[name].append(self.task.measure(estimate, self.validation[index], shape))
+
+    def on_validation_epoch_end(self) -> None:
+        metric = self.task.main_metric
+        for name in self._rows:
+            figure = self.task.summarise(self._rows[name], {})[metric]
+            figure = math.nan if figure is None else figure
+            self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
+            worst = -math.inf if self.task.larger_is_better else math.inf
+            if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
+                self.keep(name, figure)
+
+    def keep(self, name: str, figure: float | None) -> None:
+        """Keep the weights, ``raw`` or ``average``, as they now are, with their main metric where it is known."""
+        state = {key: value.detach().cpu().clone() for key, value in self._networks()[name].state_dict().items()}
+        self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self.best
+        checkpoint["norms_are_frozen"] = self.norms_are_frozen
+        checkpoint["loader"] = self.loader.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint["best"]
+        self.norms_are_frozen = checkpoint.get("norms_are_frozen", False)
+        self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set

@@ -170,6 +170,15 @@ def read_architecture(path: str | Path) -> Architecture:
         raise ArchitectureError(f"{path}: {error}") from None
 
 
+def open_architecture(architecture: str | Path | Mapping[str, Any] | Architecture) -> Architecture:
+    """The architecture itself, or that of a file, or that which :meth:`Architecture.to_dict` describes."""
+    if isinstance(architecture, Architecture):
+        return architecture
+    if isinstance(architecture, Mapping):
+        return Architecture.from_dict(architecture)
+    return read_architecture(architecture)
+
+
 def write_architecture(architecture: Architecture, path: str | Path) -> None:
     """Write the file whole or not at all."""
     write_text(path, yaml.safe_dump(architecture.to_dict(), sort_keys=False, width=120, default_flow_style=None))

@@ -61,7 +61,7 @@ class AMSNetSpace(ModelSpace):
         self,
         *,
         cells: int = 6,
-        width: int = 32,
+        width: int = 64,
         taps: list[int] | None = None,
         edges_per_node: int = 2,
         in_channels: int = 3,

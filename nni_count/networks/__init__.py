@@ -1,6 +1,7 @@
 """Networks by name."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from nni_count.architecture import Architecture
@@ -31,6 +32,12 @@ HAND_DESIGNED: dict[str, type[HandDesigned]] = {
 
 #: name → class; those that are not hand-designed take an architecture first
 NETWORKS: dict[str, type[Network]] = {"amsnet": AMSNet, "ablation": Ablation, **HAND_DESIGNED}
+
+
+def named(network: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
+    """The name of a network and its settings, written as a name, or as a ``name`` with settings beside it."""
+    settings = {"name": network} if isinstance(network, str) else dict(network)
+    return settings.pop("name", "amsnet"), settings
 
 
 def create(name: str, architecture: Architecture | None = None, **settings: Any) -> Network:
@@ -65,4 +72,4 @@ def initialise(network: Network) -> None:
         xavier(network)
 
 
-__all__ = ["HAND_DESIGNED", "NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise"]
+__all__ = ["HAND_DESIGNED", "NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named"]

@@ -14,7 +14,7 @@ from nni_count.networks.amsnet import initialise as xavier
 from nni_count.networks.can import CAN
 from nni_count.networks.csrnet import CSRNet
 from nni_count.networks.mcnn import MCNN
-from nni_count.networks.network import Network
+from nni_count.networks.network import Network, number_of_parameters
 from nni_count.networks.sanet import SANet
 from nni_count.networks.switch_cnn import SwitchCNN
 from nni_count.networks.tednet import TEDNet
@@ -69,4 +69,4 @@ def initialise(network: Network) -> None:
         xavier(network)
 
 
-__all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise"]
+__all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "number_of_parameters"]

@@ -11,10 +11,11 @@ from nni_count.architecture import Architecture
 from nni_count.data.pixels import normalise
 from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
-from nni_count.model import Model, load_model, save_model, whole_map
+from nni_count.model import Model, load_model, save_model
 from nni_count.networks import NETWORKS, create, initialise
 from nni_count.networks.ablation import PARTS
 from nni_count.networks.hand_designed import HandDesigned
+from nni_count.networks.whole_image import whole_map
 from nni_count.tasks.counting import Counting
 
 

@@ -1,4 +1,4 @@
-"""Spaces, strategies and tasks by name, through entry points or by dotted path; and things described as plain YAML."""
+"""Spaces, strategies, tasks … by name, through entry points or by dotted path; and things described as plain YAML."""
 
 from __future__ import annotations
 
@@ -6,15 +6,57 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
-from typing import Any
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
 
 from nni_count.errors import SettingError
 
-#: entry-point groups by the option whose names they give
-GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies", "task": "nni_count.tasks"}
+#: entry-point groups by the option whose names they give, and by the registry that they add to
+GROUPS = {
+    "space": "nni_count.search_spaces",
+    "strategy": "nni_count.strategies",
+    "task": "nni_count.tasks",
+    "losses": "nni_count.losses",
+    "networks": "nni_count.networks",
+    "readers": "nni_count.readers",
+}
+
+
+class Entries(Mapping[str, Any]):
+    """What installed packages add to a group, by name; each is imported when it is first asked for."""
+
+    def __init__(self, group: str):
+        self.group = group
+
+    @cached_property
+    def found(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=GROUPS[self.group])}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self.found[name]
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            module = sys.modules.get(entry.module.partition(".")[0])
+            where = getattr(module, "__file__", None) or "nothing"
+            raise SettingError(
+                f"{self.group} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+                "another package of that name? Remove it, or change into another folder"
+            ) from error
+
+
+def entries(group: str) -> MutableMapping[str, Any]:
+    """What installed packages add to a registry, the second part of ``ChainMap({"mse": …}, entries("losses"))``."""
+    return cast(MutableMapping[str, Any], Entries(group))  # a ChainMap writes to its first part alone
 
 
 def load(option: str, name: str) -> Any:
@@ -29,19 +71,10 @@ def load(option: str, name: str) -> Any:
     """
     if "." in name:
         return _by_path(option, name)
-    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
+    found = Entries(option)
     if name not in found:
         raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
-    entry = found[name]
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        module = sys.modules.get(entry.module.partition(".")[0])
-        where = getattr(module, "__file__", None) or "nothing"
-        raise SettingError(
-            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
-            "another package of that name? Remove it, or change into another folder"
-        ) from error
+    return found[name]
 
 
 def _by_path(option: str, path: str) -> Any:

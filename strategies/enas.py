@@ -57,7 +57,7 @@ class Controller(nn.Module):
 
 
 class EnasModule(PathModule):
-    """Rewards the controller with the accuracy of what it draws, on the half for the architecture.
+    """Rewards the controller with what the task thinks of the path it draws, on the half for the architecture.
 
     Args:
         arc_learning_rate: of the controller.
@@ -149,7 +149,7 @@ class EnasModule(PathModule):
 class ENAS(RandomOneShot):
     """Efficient neural architecture search via parameter sharing (Pham et al., ICML 2018).
 
-    Each step, an LSTM controller draws a path, is rewarded for how well the path counts on a batch of the half for
+    Each step, an LSTM controller draws a path, is rewarded for how well the path does on a batch of the half for
     the architecture (REINFORCE with a moving average as baseline), and draws a path along which the weights are
     trained. What is exported is the best of paths that the controller draws, compared on such batches. NNI's own needs
     the abandoned packages tianshou and gym, and knows no node that keeps several edges.

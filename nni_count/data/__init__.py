@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -27,33 +28,33 @@ from nni_count.data.settings import check_settings, known_settings
 from nni_count.data.splits import halves, pick, split_off
 from nni_count.data.synthetic.sets import SyntheticCells, SyntheticCrowds
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import load
+from nni_count.plugins import entries, load
 
 __all__ = ["READERS", "DataSetting", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
 
 #: a folder or a name, alone or as ``path`` with the reader's settings beside it; or a data set
 DataSetting = str | Path | Mapping[str, Any] | Dataset
 
-#: ``--data.format`` → reader
-READERS: dict[str, type[Dataset]] = {
-    "shanghaitech": ShanghaiTech,
-    "ucf_cc_50": UCFCC50,
-    "ucf_qnrf": UCFQNRF,
-    "worldexpo": WorldExpo,
-    "mall": Mall,
-    "jhu_crowd": JHUCrowd,
-    "nwpu": NWPU,
-    "dots": DotImages,
-    "csv": CSVPoints,
-    "clicks": Clicks,
-    "coco": COCO,
-    "labelme": LabelMe,
-    "cvat": CVAT,
-    "voc": VOC,
-}
-
-#: of those, the ones that people annotate their own images in, which may lie anywhere
-OWN = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+#: ``--data.format`` → reader; another is added here, or by an entry point of any package
+READERS: ChainMap[str, type[Dataset]] = ChainMap(
+    {
+        "shanghaitech": ShanghaiTech,
+        "ucf_cc_50": UCFCC50,
+        "ucf_qnrf": UCFQNRF,
+        "worldexpo": WorldExpo,
+        "mall": Mall,
+        "jhu_crowd": JHUCrowd,
+        "nwpu": NWPU,
+        "dots": DotImages,
+        "csv": CSVPoints,
+        "clicks": Clicks,
+        "coco": COCO,
+        "labelme": LabelMe,
+        "cvat": CVAT,
+        "voc": VOC,
+    },
+    entries("readers"),
+)
 
 #: what is drawn and not read from a folder
 SYNTHETIC: dict[str, type[SyntheticCrowds | SyntheticCells]] = {
@@ -134,6 +135,8 @@ def fitting(root: Path) -> list[str]:
 
 def _meant(root: Path) -> Iterator[Path]:
     """Folders above and below that have a layout, where a path is a step or two off."""
-    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN)
+    # people annotate their own images in formats that may lie anywhere: those say nothing here
+    own = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= own)
     below = islice(chain(root.glob("*/"), root.glob("*/*/")), 200)
     yield from (folder for folder in sorted(below) if folder.is_dir() and fitting(folder))

@@ -1,6 +1,9 @@
 """Networks by name."""
 
+from __future__ import annotations
+
 import inspect
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,27 +14,30 @@ from nni_count.networks.amsnet import AMSNet
 from nni_count.networks.amsnet import initialise as xavier
 from nni_count.networks.can import CAN
 from nni_count.networks.csrnet import CSRNet
-from nni_count.networks.hand_designed import HandDesigned
 from nni_count.networks.mcnn import MCNN
-from nni_count.networks.network import Network
+from nni_count.networks.network import Network, number_of_parameters
 from nni_count.networks.sanet import SANet
 from nni_count.networks.switch_cnn import SwitchCNN
 from nni_count.networks.tednet import TEDNet
 from nni_count.networks.unet import UNet
+from nni_count.plugins import entries
 
-#: name → class that takes settings
-HAND_DESIGNED: dict[str, type[HandDesigned]] = {
-    "mcnn": MCNN,
-    "csrnet": CSRNet,
-    "sanet": SANet,
-    "can": CAN,
-    "tednet": TEDNet,
-    "switch_cnn": SwitchCNN,
-    "unet": UNet,
-}
-
-#: name → class; those that are not hand-designed take an architecture first
-NETWORKS: dict[str, type[Network]] = {"amsnet": AMSNet, "ablation": Ablation, **HAND_DESIGNED}
+#: name → class; one whose first argument is ``architecture`` is searched, the others are hand-designed. Another is
+#: added here, or by an entry point of any package
+NETWORKS: ChainMap[str, type[Network]] = ChainMap(
+    {
+        "amsnet": AMSNet,
+        "ablation": Ablation,
+        "mcnn": MCNN,
+        "csrnet": CSRNet,
+        "sanet": SANet,
+        "can": CAN,
+        "tednet": TEDNet,
+        "switch_cnn": SwitchCNN,
+        "unet": UNet,
+    },
+    entries("networks"),
+)
 
 
 def named(network: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
@@ -48,19 +54,17 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
     """
     if name not in NETWORKS:
         raise SettingError(f"network: {name!r} is unknown; known: {', '.join(NETWORKS)}")
-    if name == "ablation":
-        return Ablation(architecture, **settings)
-    if name == "amsnet":
-        if architecture is None:
+    known = inspect.signature(NETWORKS[name]).parameters
+    if "architecture" in known:
+        if architecture is None and known["architecture"].default is inspect.Parameter.empty:
             raise SettingError(f"network {name}: needs the cells that a search found; give --architecture FILE")
-        return AMSNet(architecture, **settings)
+        return NETWORKS[name](architecture, **settings)
     if architecture is not None:
         raise SettingError(f"network {name}: is hand-designed and takes no cells; leave out --architecture")
-    known = inspect.signature(HAND_DESIGNED[name]).parameters
     for setting in settings:
         if setting not in known:
             raise SettingError(f"network {name}: unknown setting {setting!r}; known: {', '.join(known)}")
-    return HAND_DESIGNED[name](**settings)
+    return NETWORKS[name](**settings)
 
 
 def initialise(network: Network) -> None:
@@ -72,4 +76,4 @@ def initialise(network: Network) -> None:
         xavier(network)
 
 
-__all__ = ["HAND_DESIGNED", "NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named"]
+__all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named", "number_of_parameters"]

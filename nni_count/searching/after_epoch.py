@@ -16,7 +16,6 @@ from nni_count.commands.decode import strongest, write
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
-from nni_count.model import estimate_map
 from nni_count.networks import Network
 from nni_count.runs.run import Run, Stop
 from nni_count.searching.cost import CostTable
@@ -24,6 +23,7 @@ from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
 from nni_count.searching.space import Space
+from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages
 
@@ -71,13 +71,8 @@ class Validation:
                 for number in range(CALIBRATION_BATCHES)
             ),
         )
-        rows = []
-        for index, sample in enumerate(self.images.samples):
-            image = self.images[index][0]
-            estimate = estimate_map(network, self.task, image)
-            rows.append(self.task.measure(estimate, sample, (image.shape[-2], image.shape[-1])))
-        figure = self.task.summarise(rows, {})[self.task.main_metric]
-        return math.nan if figure is None else float(figure)
+        images = (self.images[index][0] for index in range(len(self.images)))
+        return judge(network, self.task, self.images.samples, images)
 
 
 class AfterEpoch(Callback):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 import warnings
@@ -15,8 +14,9 @@ import numpy as np
 
 from nni_count.architecture import Architecture, read_architecture, write_architecture
 from nni_count.model import Model
-from nni_count.runs.files import whole, write_text
+from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
 from nni_count.searching.nni import ModelSpace
 from nni_count.searching.space import Space
 
@@ -84,10 +84,7 @@ def random_search(
         best = (max if rows[-1]["larger_is_better"] else min)(rows, key=lambda row: row["metric"])
         if best is rows[-1]:
             write_architecture(architecture, run.folder / "architecture.yaml")
-        with whole(run.folder / "evaluations.csv") as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, ["evaluation", *rows[0]])
-            writer.writeheader()
-            writer.writerows({"evaluation": number, **row} for number, row in enumerate(rows))
+        write_table(run.folder / "evaluations.csv", [{"evaluation": number, **row} for number, row in enumerate(rows)])
         if after:
             after({**rows[-1], "best": best["metric"]})
     return read_architecture(run.folder / "architecture.yaml")

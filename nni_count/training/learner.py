@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
-from nni_count.model import estimate_map
 from nni_count.networks import Network
+from nni_count.tasks.judging import judge_image, main_figure
 from nni_count.tasks.task import Figures, Task
 from nni_count.training.batches import CropLoader
 from nni_count.training.settings import TrainingRecipe
@@ -156,16 +156,13 @@ class Retraining(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
         image, index = batch
-        shape = (image.shape[-2], image.shape[-1])
         for name, network in self._networks().items():
-            estimate = estimate_map(network, self.task, image)
-            self._rows[name].append(self.task.measure(estimate, self.validation[index], shape))
+            self._rows[name].append(judge_image(network, self.task, self.validation[index], image))
 
     def on_validation_epoch_end(self) -> None:
         metric = self.task.main_metric
         for name in self._rows:
-            figure = self.task.summarise(self._rows[name], {})[metric]
-            figure = math.nan if figure is None else figure
+            figure = main_figure(self.task, self._rows[name])
             self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
             worst = -math.inf if self.task.larger_is_better else math.inf
             if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):

@@ -15,17 +15,16 @@ import nni
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from nni_count.architecture import Architecture
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
 from nni_count.losses import ScalePyramidLoss
-from nni_count.model import estimate_map
-from nni_count.networks import Network, create, initialise
+from nni_count.networks import Network, create, initialise, number_of_parameters
 from nni_count.runs.files import whole
 from nni_count.searching.recipe import SpaceTraining
-from nni_count.tasks.task import Figures, Task
+from nni_count.tasks.judging import judge
+from nni_count.tasks.task import Task
 from nni_count.training.batches import WholeImages, crop_loader
 from nni_count.training.settings import Crops, Recipe
 
@@ -51,34 +50,30 @@ class Built(nn.Module):
 
 
 class Judged(SpaceTraining):
-    """:class:`SpaceTraining`, and after some epochs the task's main metric on whole images.
+    """:class:`SpaceTraining`, and after some epochs, the last one among them, the task's main metric on whole images.
 
     Args:
         task, recipe, epochs: see :class:`SpaceTraining`.
-        samples: the whole images.
+        images: the whole images.
         report: is given the metric.
     """
 
-    def __init__(
-        self, task: Task, recipe: Recipe, epochs: int, samples: Sequence[Sample], report: Callable[[float], None]
-    ):
+    def __init__(self, task: Task, recipe: Recipe, epochs: int, images: WholeImages, report: Callable[[float], None]):
         super().__init__(task, recipe, epochs)
-        self.samples = samples
+        self.images = images
         self.report = report
-        self.rows: list[Figures] = []
         self.metric = math.nan
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
-        image, index = batch
-        estimate = estimate_map(cast(Built, self.model).network, self.task, image)
-        self.rows.append(self.task.measure(estimate, self.samples[index], (image.shape[-2], image.shape[-1])))
-
-    def on_validation_epoch_end(self) -> None:
-        figure = self.task.summarise(self.rows, {})[self.task.main_metric]
-        if figure is None or not math.isfinite(figure):
-            raise TrainingError(f"{self.task.main_metric} is {figure}; lower --learning_rate")
-        self.rows, self.metric = [], figure
-        self.report(figure)
+    def on_train_epoch_end(self) -> None:
+        done = self.current_epoch + 1
+        if done % math.ceil(self.epochs / REPORTS) and done < self.epochs:
+            return
+        images = (self.images[index][0] for index in range(len(self.images)))
+        self.metric = judge(cast(Built, self.model).network, self.task, self.images.samples, images)
+        self.model.train()
+        if not math.isfinite(self.metric):
+            raise TrainingError(f"{self.task.main_metric} is {self.metric}; lower --learning_rate")
+        self.report(self.metric)
 
 
 @dataclass(frozen=True)
@@ -128,10 +123,10 @@ class Candidate:
         """
         begun = time.perf_counter()
         pl.seed_everything(self.seed, verbose=False)
-        module = Judged(self.task, self.recipe, self.epochs, self.judging, report)
+        limit = self.crops.cache_bytes // (2 * self.concurrency)
+        module = Judged(self.task, self.recipe, self.epochs, WholeImages(self.judging, limit), report)
         built = Built(architecture, self.task.out_channels)
         module.set_model(built)
-        limit = self.crops.cache_bytes // (2 * self.concurrency)
         crops = crop_loader(
             self.training,
             self.task,
@@ -141,24 +136,17 @@ class Candidate:
             limit_batches=self.limit_batches,
             cache_bytes=limit,
         )
-        epochs = self.epochs
-        every = math.ceil(epochs / REPORTS)
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
-            max_epochs=epochs,
-            check_val_every_n_epoch=every,
-            num_sanity_val_steps=0,
+            max_epochs=module.epochs,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
         )
-        images = DataLoader(WholeImages(self.judging, cache_bytes=limit), batch_size=None)
-        trainer.fit(module, crops, images)
-        if epochs % every:
-            trainer.validate(module, images, verbose=False)
-        parameters = sum(parameter.numel() for parameter in built.network.parameters())
+        trainer.fit(module, crops)
+        parameters = number_of_parameters(built.network)
         seconds = time.perf_counter() - begun
         return {self.task.main_metric: module.metric, "parameters": float(parameters), "seconds": round(seconds, 1)}
 

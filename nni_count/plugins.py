@@ -1,10 +1,12 @@
-"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path."""
+"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path; and the
+operations that installed packages register.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from nni_count.errors import SettingError
@@ -28,14 +30,28 @@ def load(option: str, name: str) -> Any:
     found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
     if name not in found:
         raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
-    entry = found[name]
+    return _load(option, found[name])
+
+
+def load_operations() -> None:
+    """Import the modules that installed packages name in the entry-point group ``nni_count.operations``; they register
+    operations (see :mod:`nni_count.ops`), so that every process knows them.
+
+    Raises:
+        SettingError: one cannot be imported.
+    """
+    for entry in entry_points(group="nni_count.operations"):
+        _load("operations", entry)
+
+
+def _load(option: str, entry: EntryPoint) -> Any:
     try:
         return entry.load()
     except (ImportError, AttributeError) as error:
         module = sys.modules.get(entry.module.partition(".")[0])
         where = getattr(module, "__file__", None) or "nothing"
         raise SettingError(
-            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+            f"{option} {entry.name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
             "another package of that name? Remove it, or change into another folder"
         ) from error
 

@@ -18,7 +18,7 @@ from nni_count.data.dataset import Dataset
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.model import Model, check_views, load_model, whole_map
-from nni_count.pictures.drawing import Estimate, draw_estimates
+from nni_count.pictures.estimates import Estimate, draw_estimates
 from nni_count.runs.files import whole, write_text
 from nni_count.runs.run import open_run
 from nni_count.tasks.task import Figures, create_task, describe_task, mean

@@ -28,7 +28,7 @@ from nni_count.data.dataset import Dataset
 from nni_count.data.held_out import HeldOut
 from nni_count.errors import DataError, Interrupted, RunError, SettingError
 from nni_count.model import load_model
-from nni_count.pictures.drawing import draw_cells
+from nni_count.pictures.cells import draw_cells
 from nni_count.runs.files import write_text
 from nni_count.runs.run import can_resume, open_run
 from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random

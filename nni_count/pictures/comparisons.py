@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from nni_count.architecture import Architecture
-from nni_count.data.sample import read_image
-from nni_count.pictures.drawing import INK, draw_cells
+from nni_count.pictures.cells import INK, draw_cells
 from nni_count.runs.files import whole
 
 COSTS = {"search_seconds": "search time in seconds", "parameters": "parameters"}
@@ -58,7 +58,7 @@ def draw_side_by_side(architectures: Mapping[str, Architecture], path: str | Pat
         pictures = []
         for number, architecture in enumerate(architectures.values()):
             draw_cells(architecture, f"{folder}/{number}.png")
-            pictures.append(read_image(Path(folder) / f"{number}.png"))
+            pictures.append(cv2.imread(f"{folder}/{number}.png")[:, :, ::-1])
     columns = min(2, len(pictures))
     rows = -(-len(pictures) // columns)
     shape = pictures[0].shape

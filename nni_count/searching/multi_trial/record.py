@@ -164,7 +164,7 @@ class Record:
                 writer.writerow([trial.number, *figures, *trial.sample.values()])
 
     def _write_architecture(self, best: Trial) -> None:
-        from nni_count.pictures.drawing import draw_cells
+        from nni_count.pictures.cells import draw_cells
 
         architecture = self.space.architecture(
             _choices(best.sample),

@@ -147,9 +147,7 @@ def _check_cell(kind: CellKind, cell: Any) -> None:
             raise ArchitectureError(f"{kind.name}: unexpected node {node!r}; nodes are numbered from {first}")
     for node in range(first, max(cell, default=first) + 1):
         if node not in cell:
-            raise ArchitectureError(
-                f"{kind.name}: node {node} is missing; nodes are numbered from {first} without a gap"
-            )
+            raise ArchitectureError(f"{kind.name}: node {node} is missing; nodes are numbered on from {first}")
     for node, edges in cell.items():
         if not isinstance(edges, Mapping) or not edges:
             raise ArchitectureError(f"{kind.name}.{node}: expected edges like {{0: skip}}, found {edges!r}")

@@ -1,8 +1,8 @@
 """The candidate operations of an edge and the poolings of the pyramid, by name (NAS-Count, sections 3.1.1 and 3.2).
 
-One of your own is an entry more: ``OPERATIONS["conv_3x3"] = Operation(lambda channels, affine: …)``, in a module that your
-space imports, or that an installed package names in its entry points, group ``nni_count.operations``. It is then known
-to spaces, networks, drawings, costs and the fused computation; see ``docs/operations.md``.
+One of your own is an entry more: ``OPERATIONS["conv_3x3"] = Operation(lambda channels, affine: …)``, in a module that
+your space imports, or that an installed package names in its entry points, group ``nni_count.operations``. Spaces,
+networks, drawings, costs and the fused computation then know it; see ``docs/operations.md``.
 """
 
 from collections.abc import Callable

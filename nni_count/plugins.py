@@ -1,5 +1,5 @@
-"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path; and the
-operations that installed packages register.
+"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path; and
+the operations that installed packages register.
 """
 
 from __future__ import annotations

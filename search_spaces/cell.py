@@ -13,7 +13,7 @@ from nni_count.searching.nni import InputChoice, LayerChoice
 
 
 class SearchedCell:
-    """The choices of a kind of cell, in place of its operations and sums (:class:`nni_count.networks.wiring.Parts`). All
+    """The choices of a kind of cell, in place of operations and sums (:class:`nni_count.networks.wiring.Parts`). All
     cells of the kind share their labels, so they share α and β.
 
     Args:

@@ -128,8 +128,8 @@ class AMSNetBody(Encoder, Network):
 
 
 def fused_channels(width: int, nodes: int) -> int:
-    """Channels of the fusion cell's output: 128, but half the encoder's where that is less. Where its nodes cannot share
-    them evenly, each has a multiple of 4, which partial channels divide.
+    """Channels of the fusion cell's output: 128, but half the encoder's where that is less. Where its nodes cannot
+    share them evenly, each has a multiple of 4, which partial channels divide.
     """
     fused = min(FUSED_CHANNELS, width // 2)
     return nodes * max(1, fused // nodes // 4 * 4) if fused % nodes else fused
@@ -203,8 +203,8 @@ def _check(cells: int, width: int, taps: list[int], nodes: int) -> None:
         raise SettingError(f"network.cells: {cells!r}; at least 6 are needed for three taps at a quarter of the size")
     if not isinstance(width, int) or width < 4 * nodes or width % (4 * nodes):
         raise SettingError(
-            f"network.width: {width!r}; choose a multiple of {4 * nodes} (the first cell has a quarter, of which each of "
-            f"its {nodes} nodes has an equal share)"
+            f"network.width: {width!r}; choose a multiple of {4 * nodes} (the first cell has a quarter, "
+            f"its {nodes} nodes equal shares of that)"
         )
     if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")

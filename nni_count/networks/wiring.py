@@ -73,8 +73,8 @@ def pointwise(channels_in: int, channels_out: int, affine: bool, relu: bool = Tr
 
 
 class Cell(nn.Module):
-    """Inputs, each through its own 1×1 convolution to its nodes' share of the channels; nodes joined to all before them;
-    the computed nodes, concatenated: size kept.
+    """Inputs, each through its own 1×1 convolution to a node's share of the channels; nodes joined to all before them;
+    the computed nodes, concatenated; size kept.
 
     Args:
         channels_in: of each input.

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from nni_count.architecture import Architecture
@@ -53,12 +52,13 @@ def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: s
 def draw_side_by_side(architectures: Mapping[str, Architecture], path: str | Path) -> None:
     """Draw the cells of several architectures, two a row, each under its name, as a PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.image import imread
 
     with tempfile.TemporaryDirectory() as folder:
         pictures = []
         for number, architecture in enumerate(architectures.values()):
             draw_cells(architecture, f"{folder}/{number}.png")
-            pictures.append(cv2.imread(f"{folder}/{number}.png")[:, :, ::-1])
+            pictures.append(imread(f"{folder}/{number}.png"))
     columns = min(2, len(pictures))
     rows = -(-len(pictures) // columns)
     shape = pictures[0].shape

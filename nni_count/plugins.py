@@ -22,6 +22,7 @@ GROUPS = {
     "losses": "nni_count.losses",
     "networks": "nni_count.networks",
     "readers": "nni_count.readers",
+    "operations": "nni_count.operations",
 }
 
 

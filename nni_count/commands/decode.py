@@ -73,7 +73,7 @@ def strongest(
 
 def write(architecture: Architecture, run: Run) -> None:
     """``architecture.yaml`` and ``cells.png`` of a run folder, each whole or not at all."""
-    from nni_count.pictures.drawing import draw_cells
+    from nni_count.pictures.cells import draw_cells
 
     write_architecture(architecture, run.folder / "architecture.yaml")
     draw_cells(architecture, run.folder / "cells.png")

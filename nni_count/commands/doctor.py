@@ -25,7 +25,7 @@ from nni_count.data.health.examination import (
     pairs_across,
 )
 from nni_count.data.health.near_duplicates import BITS, LIMIT
-from nni_count.data.sample import Sample
+from nni_count.data.sample import Sample, is_outside
 from nni_count.errors import DataError
 from nni_count.pictures.sheet import Panel, draw_sheet
 from nni_count.runs.files import write_text
@@ -221,7 +221,8 @@ def _panels(looks: list[Look], findings: list[Finding]) -> Iterator[Panel]:
 
 def _panel(look: Look, note: str) -> Panel:
     title = f"{look.where} · {look.sample.count} points · {look.width}×{look.height}"
-    return Panel(look.sample.read(), look.sample.points, title, note)
+    outside = is_outside(look.sample.points, look.width, look.height)
+    return Panel(look.sample.read(), look.sample.points, outside, title, note)
 
 
 def _write_pairs(pairs: list[Pair], root: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ from nni_count.data.dataset import Dataset
 from nni_count.data.held_out import HeldOut
 from nni_count.errors import DataError, Interrupted, SettingError
 from nni_count.model import Model, load_model
-from nni_count.pictures.drawing import draw_cells
+from nni_count.pictures.cells import draw_cells
 from nni_count.plugins import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import can_resume, open_run

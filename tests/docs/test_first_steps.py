@@ -26,7 +26,7 @@ LESS_PYTHON = {
     "README.md": {"strategy=DARTS()": f"strategy=DARTS(), {SHORT}", 'max_time="00:00:30:00")': f"max_steps=1), {SMALL}"},
     "docs/search.md": {
         '"synthetic"': '{"path": "synthetic", "train": 8, "test": 2, "size": 64}',
-        "max_epochs=4": "max_epochs=1, limit_train_batches=1",
+        "max_epochs=4": "max_epochs=2, limit_train_batches=1",
         "size=64, batch_size=4": "size=32, batch_size=2",
     },
     "docs/retraining.md": {"size=128, batch_size=6": "size=32, batch_size=2", 'max_time="00:00:30:00"': "max_steps=1"},

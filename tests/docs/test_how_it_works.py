@@ -59,7 +59,9 @@ def test_the_picture_shows_the_rooms_and_the_arrows_that_there_are():
     arrows = needed(house())
     drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", picture, re.M))
     assert len(picture.splitlines()) == 1 + len(drawn)
-    assert drawn == arrows, "the picture is now:\n" + "\n".join(f"    {one} --> {other}" for one, other in sorted(arrows))
+    assert drawn == arrows, "the picture is now:\n" + "\n".join(
+        f"    {one} --> {other}" for one, other in sorted(arrows)
+    )
     assert {room for arrow in drawn for room in arrow} == set(house())
 
 

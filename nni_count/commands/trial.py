@@ -158,6 +158,7 @@ def trial(
         "strategy": _name(strategy),
         "seed": seed,
         "main_metric": task.main_metric,
+        "larger_is_better": task.larger_is_better,
         **figures,
         **searched,
         "data": held_out.name,

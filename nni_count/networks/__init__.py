@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any
 
 from nni_count.architecture import Architecture
@@ -39,6 +40,12 @@ NETWORKS: ChainMap[str, type[Network]] = ChainMap(
 )
 
 
+def named(network: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
+    """The name of a network and its settings, written as a name, or as a ``name`` with settings beside it."""
+    settings = {"name": network} if isinstance(network, str) else dict(network)
+    return settings.pop("name", "amsnet"), settings
+
+
 def create(name: str, architecture: Architecture | None = None, **settings: Any) -> Network:
     """The network of that name, e.g. ``create("amsnet", architecture, cells=8, width=64)`` or ``create("mcnn")``.
 
@@ -69,4 +76,4 @@ def initialise(network: Network) -> None:
         xavier(network)
 
 
-__all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "number_of_parameters"]
+__all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named", "number_of_parameters"]

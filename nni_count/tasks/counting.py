@@ -119,7 +119,7 @@ class Counting(Task):
         return {"count": _count, "density": _density}
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-        from nni_count.pictures.drawing import overlay
+        from nni_count.pictures.overlays import overlay
 
         return overlay(image, estimate[0], _count(estimate))
 

@@ -130,7 +130,7 @@ class Task(ABC):
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         """An image ``(H, W, 3)`` uint8 RGB with the estimate drawn over it; by default the first map in colours."""
-        from nni_count.pictures.drawing import blend
+        from nni_count.pictures.overlays import blend
 
         caption = ", ".join(f"{name} {value:.4g}" for name, value in self.numbers(estimate).items())
         return blend(image, estimate[0], caption)

@@ -22,12 +22,11 @@ from nni_count.errors import TrainingError
 from nni_count.losses import ScalePyramidLoss
 from nni_count.networks import Network, create, initialise, number_of_parameters
 from nni_count.runs.files import whole
-from nni_count.searching.recipe import Recipe
+from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import WholeImages, crop_loader
-from nni_count.training.cache import cache_bytes
-from nni_count.training.crops import Augmentation
+from nni_count.training.settings import Crops, Recipe
 
 REPORTS = 5  # a trial, at most, so that the portal draws a curve
 
@@ -50,17 +49,17 @@ class Built(nn.Module):
         return loss
 
 
-class Judged(Recipe):
-    """:class:`Recipe`, and after some epochs, the last one among them, the task's main metric on whole images.
+class Judged(SpaceTraining):
+    """:class:`SpaceTraining`, and after some epochs, the last one among them, the task's main metric on whole images.
 
     Args:
-        task, recipe: see :class:`Recipe`.
+        task, recipe, epochs: see :class:`SpaceTraining`.
         images: the whole images.
         report: is given the metric.
     """
 
-    def __init__(self, task: Task, images: WholeImages, report: Callable[[float], None], *recipe: Any):
-        super().__init__(task, *recipe)
+    def __init__(self, task: Task, recipe: Recipe, epochs: int, images: WholeImages, report: Callable[[float], None]):
+        super().__init__(task, recipe, epochs)
         self.images = images
         self.report = report
         self.metric = math.nan
@@ -85,10 +84,10 @@ class Candidate:
         training: the half for the weights.
         judging: the half for the architecture.
         task: what is regressed.
-        recipe: the arguments of :class:`Recipe` after the task.
-        crop_size, batch_size, limit_batches, num_workers, augmentation: of the training crops, see
-            :func:`nni_count.training.batches.crop_loader`.
-        cache_gb: bound of the memory for decoded images, in gigabytes, for all trials that run at once.
+        recipe: how the weights are trained.
+        crops: what a step learns from; the memory for decoded images is that of all trials that run at once.
+        epochs: of each training.
+        limit_batches: steps an epoch.
         concurrency: trials that run at once.
         accelerator: Lightning's.
         seed: of the first weights and the crops, the same for every candidate.
@@ -97,13 +96,10 @@ class Candidate:
     training: Sequence[Sample]
     judging: Sequence[Sample]
     task: Task
-    recipe: tuple[float, float, float, int, str, float | None]
-    crop_size: int
-    batch_size: int
+    recipe: Recipe
+    crops: Crops
+    epochs: int
     limit_batches: int
-    augmentation: Augmentation
-    cache_gb: float
-    num_workers: int
     concurrency: int
     accelerator: str
     seed: int
@@ -127,20 +123,17 @@ class Candidate:
         """
         begun = time.perf_counter()
         pl.seed_everything(self.seed, verbose=False)
-        limit = cache_bytes(self.cache_gb) // (2 * self.concurrency)
-        module = Judged(self.task, WholeImages(self.judging, limit), report, *self.recipe)
+        limit = self.crops.cache_bytes // (2 * self.concurrency)
+        module = Judged(self.task, self.recipe, self.epochs, WholeImages(self.judging, limit), report)
         built = Built(architecture, self.task.out_channels)
         module.set_model(built)
         crops = crop_loader(
             self.training,
             self.task,
-            crop_size=self.crop_size,
-            batch_size=self.batch_size,
+            self.crops,
             stride=built.network.map_stride,
             seed=2 * self.seed,
-            num_workers=self.num_workers,
             limit_batches=self.limit_batches,
-            augmentation=self.augmentation,
             cache_bytes=limit,
         )
         trainer = pl.Trainer(

@@ -161,7 +161,7 @@ class Record:
         write_table(self.run.folder / "metrics.csv", rows)
 
     def _write_architecture(self, best: Trial) -> None:
-        from nni_count.pictures.drawing import draw_cells
+        from nni_count.pictures.cells import draw_cells
 
         architecture = self.space.architecture(
             _choices(best.sample),

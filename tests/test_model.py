@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.model import Model, load_model, save_model
+from nni_count.model import Model, find_device, load_model, save_model
 from nni_count.networks import create, initialise
 from nni_count.networks.whole_image import whole_map
 from nni_count.tasks.counting import Counting
@@ -92,6 +93,21 @@ def test_the_count_is_the_sum_of_the_map_in_people(model):
 
         raw = whole_map(model.network, normalise(IMAGE))
     assert model.count(IMAGE) == pytest.approx(float(raw.sum()) * 4 / 100, rel=1e-4)  # stride 2, density × 100
+
+
+def test_count_and_density_are_explained(model):
+    assert "How many" in inspect.getdoc(Model.count)
+    assert list(inspect.signature(model.density).parameters) == ["image", "views"]
+    assert {"count", "density"} <= {*dir(model)}
+
+
+def test_a_device_is_named_as_lightning_names_it():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(SettingError, match="accelerator: 'tpu' is not here; choose among auto"):
+        find_device("tpu")
+    with pytest.raises(SettingError, match="devices: 2; a model is applied on one"):
+        find_device("cpu", 2)
 
 
 def test_grey_images_count_as_their_three_equal_channels(model):

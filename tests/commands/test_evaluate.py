@@ -53,6 +53,16 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
     assert (report["psnr"], report["map_protocol"]) == (report["maps"]["csrnet"]["psnr"], "csrnet")
 
 
+def test_without_a_folder_nothing_is_written(model, shanghaitech, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {*tmp_path.rglob("*")}
+    report = evaluate(model=model, data={"path": shanghaitech, "max_side": 48}, accelerator="cpu")
+    assert report["images"] == 3
+    assert {*tmp_path.rglob("*")} == before
+    with pytest.raises(SettingError, match="devices: 2; a model is applied on one"):
+        evaluate(model=model, data=shanghaitech, devices=2)
+
+
 def test_views_are_averaged_and_said(model, shanghaitech, tmp_path):
     model.network.up_sampling.second.weight.data *= 1000  # so that views differ
     report = evaluate(model=model, data=shanghaitech, views=8, out=tmp_path / "run")

@@ -136,13 +136,17 @@ def test_a_damaged_or_foreign_file_is_refused(model, tmp_path):
         load_model(path)
 
 
-def test_a_file_from_before_there_were_tasks_is_read(model, tmp_path):
+def test_a_file_that_names_counting_as_version_0_1_did_is_read(model, tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(model, path)
     with safe_open(path, "pt") as file:
         header = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(weights, path, {**header, "task": json.dumps({"name": "counting", "settings": {"sigma": 3.0}})})
+    save_file(
+        weights,
+        path,
+        {**header, "task": json.dumps({"name": "nni_count.counting.Counting", "settings": {"sigma": 3.0}})},
+    )
     assert load_model(path).task == Counting(sigma=3)
 
 

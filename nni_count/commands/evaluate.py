@@ -57,7 +57,7 @@ def evaluate(
         What ``evaluation.json`` holds: the task's figures, for counting ``mae`` and ``rmse`` with their bootstrap
         intervals, ``nae``, ``game0`` … ``game3``, ``by_density``, ``constant_mae`` (of always answering the training
         mean), ``psnr`` and ``ssim`` by ``map_protocol``, and ``maps`` by each of
-        :data:`nni_count.metrics.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
+        :data:`nni_count.metrics.maps.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
         ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
         ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how

@@ -162,8 +162,8 @@ def error_share(off: Tensor, size: Tensor) -> Tensor:
 
 #: what is regressed where nothing else is said
 USUAL = "nni_count.tasks.counting.Counting"
-#: what files of earlier versions call it
-EARLIER = ("counting", "nni_count.counting.Counting")
+#: what model files of version 0.1 call it
+EARLIER = "nni_count.counting.Counting"
 
 
 def usual_task() -> Task:
@@ -177,7 +177,7 @@ def create_task(name: str, settings: Mapping[str, Any] | None = None) -> Task:
     Raises:
         SettingError: there is none of that name, it is no :class:`Task`, or a setting does not fit.
     """
-    kind = load("task", USUAL if name in EARLIER else name)
+    kind = load("task", USUAL if name == EARLIER else name)
     if not (isinstance(kind, type) and issubclass(kind, Task)):  # a model file must not call whatever it names
         raise SettingError(f"task {name}: is no nni_count.Task; give a class that is")
     try:

@@ -8,7 +8,7 @@ from conftest import random_architecture
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.data import open_data
 from nni_count.errors import RunError, SettingError
-from nni_count.metrics import MAP_PROTOCOLS
+from nni_count.metrics.maps import MAP_PROTOCOLS
 from nni_count.model import Model
 from nni_count.networks import create
 from nni_count.tasks.counting import Counting

@@ -18,10 +18,11 @@ from nni_count.data.sample import Sample
 from nni_count.model import Model, find_device, load_model
 from nni_count.networks.whole_image import check_views, whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
+from nni_count.plugins import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
-from nni_count.tasks.task import Figures, create_task, describe_task, mean
+from nni_count.tasks.task import Figures, create_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
@@ -89,7 +90,7 @@ def evaluate(
         "regions": sum(sample.roi is not None for sample in samples),
         "data": dataset.name,
         "split": split,
-        "task": describe_task(task),
+        "task": describe(task),
         "network": {"name": model.name, "settings": model.network.settings},
         "model": model.facts,
     }

@@ -68,7 +68,8 @@ def predict(
             faults.append(str(error))
             continue
         estimate = model.map(image, views)
-        row = {"image": str(path), **{name: round(value, 2) for name, value in task.numbers(estimate).items()}}
+        row: dict[str, Any] = {"image": str(path)}
+        row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
         rows.append(row)
         if run is not None:
             row["overlay"] = _free_name(path.stem, task.noun, taken)

@@ -64,7 +64,7 @@ def evaluate(
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
         they were obtained.
     """
-    settings = dict(locals())
+    settings = {"model": model, "data": data, "split": split, "views": views, "accelerator": accelerator}
     check_views(views)
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):

@@ -50,7 +50,7 @@ def predict(
         DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
             before.
     """
-    settings = dict(locals())
+    settings = {"images": images, "model": model, "views": views, "accelerator": accelerator}
     check_views(views)
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)

@@ -28,7 +28,7 @@ from nni_count.architecture import read_architecture
 from nni_count.data.pixels import MEAN, STD
 from nni_count.data.sample import Sample
 from nni_count.losses import ScalePyramidLoss
-from nni_count.networks import create, initialise
+from nni_count.networks import create, initialise, number_of_parameters
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import CropLoader, crop_loader
 from nni_count.training.cache import cache_bytes
@@ -96,7 +96,7 @@ def steps(batches: Iterator[Any], number: int, bf16: bool) -> tuple[list[float],
         waits.append(middle - start)
         works.append(time.perf_counter() - middle)
     # the first step warms up
-    return waits[1:], works[1:], sum(parameter.numel() for parameter in network.parameters())
+    return waits[1:], works[1:], number_of_parameters(network)
 
 
 def main() -> None:

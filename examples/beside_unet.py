@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from examples.classes.scenes import NutsAndBolts
 from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
 from examples.stages import duration, evaluated, retrained, searched
 from nni_count.data.dataset import Dataset
-from nni_count.networks import create
+from nni_count.networks import create, number_of_parameters
 from nni_count.searching.cost import Cost
 from nni_count.tasks.task import Task
 from nni_count.training.crops import Augmentation
@@ -118,10 +116,6 @@ def run(name: str, out: Path, minutes: float | None, seed: int) -> None:
             **common,
         )
         evaluated(out / f"{network}_test", model=model, data=data)
-
-
-def number_of_parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def unet_settings(parameters: int, out_channels: int) -> dict[str, Any]:

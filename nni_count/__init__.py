@@ -10,14 +10,25 @@ from typing import Any
 
 _PUBLIC = {
     "Architecture": "nni_count.architecture",
+    "Augmentation": "nni_count.training.settings",
+    "Budget": "nni_count.training.settings",
+    "Compute": "nni_count.training.settings",
     "Cost": "nni_count.searching.cost",
     "Counting": "nni_count.tasks.counting",
-    "EarlyStop": "nni_count.searching.after_epoch",
+    "Crops": "nni_count.training.settings",
+    "Decoding": "nni_count.searching.settings",
+    "EarlyStop": "nni_count.searching.settings",
     "Model": "nni_count.model",
     "NNICountError": "nni_count.errors",
+    "RandomBudget": "nni_count.searching.random_search",
+    "Recipe": "nni_count.training.settings",
     "Sample": "nni_count.data.sample",
+    "SearchBudget": "nni_count.searching.settings",
     "Task": "nni_count.tasks.task",
+    "TrainingRecipe": "nni_count.training.settings",
+    "Trials": "nni_count.searching.multi_trial.record",
     "adaptive_sigma": "nni_count.data.adaptive",
+    "compare": "nni_count.commands.compare",
     "decode": "nni_count.commands.decode",
     "demo": "nni_count.commands.demo",
     "density_map": "nni_count.data.density",
@@ -29,6 +40,7 @@ _PUBLIC = {
     "read_architecture": "nni_count.architecture",
     "retrain": "nni_count.commands.retrain",
     "search": "nni_count.commands.search",
+    "trial": "nni_count.commands.trial",
 }
 
 

@@ -3,77 +3,25 @@
 from __future__ import annotations
 
 import json
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.networks import Network, create
+from nni_count.networks import Network, create, number_of_parameters
 from nni_count.plugins import path_of
 from nni_count.runs.files import whole
+from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Task, create_task
 
 FORMAT = "nni-count-model/1"
-#: how often an image is looked at → the quarter turns, and whether it is mirrored before
-VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
-
-
-def check_views(views: int) -> None:
-    """Refuse a number of views that is not known with a :class:`SettingError`."""
-    if views not in VIEWS:
-        raise SettingError(
-            f"views: {views!r}; choose 1, 2 (mirrored as well) or 8 (mirrored and turned by quarters as well)"
-        )
-
-
-def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
-    """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
-
-    Args:
-        network: in evaluation mode.
-        image: ``(3, H, W)``, normalised.
-        views: 1; or the mean of the maps of this many views of the image, each turned back: 2 of it and its mirror
-            image, 8 of both turned by quarters, for images without an upside.
-
-    Returns:
-        ``(1, K, ceil(H / stride), ceil(W / stride))``.
-
-    Raises:
-        SettingError: there is no such number of views.
-    """
-    check_views(views)
-    height, width = image.shape[-2:]
-    stride, multiple = network.map_stride, network.multiple
-    device = next(network.parameters()).device
-    batch = image[None].to(device, memory_format=torch.channels_last)
-    batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-    maps = []
-    for turns, mirrored in VIEWS[views]:
-        view = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
-        found = torch.rot90(network(view.contiguous(memory_format=torch.channels_last)), -turns, (-2, -1))
-        maps.append(found.flip(-1) if mirrored else found)
-    output = torch.stack(maps).mean(0)
-    return output[..., : -(-height // stride), : -(-width // stride)]
-
-
-@torch.inference_mode()
-def estimate_map(network: Network, task: Task, image: Tensor, views: int = 1) -> np.ndarray:
-    """What a network estimates of a whole image ``(3, H, W)``, in the task's unit: ``(K, h, w)`` float32; ``views`` as
-    for :func:`whole_map`.
-    """
-    output = whole_map(network, image, views).float()
-    result: np.ndarray = task.estimate(output, network.map_stride)[0].cpu().numpy()
-    return result
 
 
 class Model:
@@ -106,7 +54,7 @@ class Model:
     @property
     def parameters(self) -> int:
         """The number of trained weights."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        return number_of_parameters(self.network)
 
     def map(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
         """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
@@ -114,7 +62,8 @@ class Model:
 
         Args:
             image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
-            views: of the image whose maps are averaged, 1, 2 or 8; see :func:`whole_map`.
+            views: of the image whose maps are averaged, 1, 2 or 8; see
+                :func:`nni_count.networks.whole_image.whole_map`.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)

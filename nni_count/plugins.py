@@ -1,16 +1,63 @@
-"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path."""
+"""Spaces, strategies, tasks … by name, through entry points or by dotted path; and things described as plain YAML."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
 
 from nni_count.errors import SettingError
 
-#: entry-point groups by the option whose names they give
-GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies", "task": "nni_count.tasks"}
+#: entry-point groups by the option whose names they give, and by the registry that they add to
+GROUPS = {
+    "space": "nni_count.search_spaces",
+    "strategy": "nni_count.strategies",
+    "task": "nni_count.tasks",
+    "losses": "nni_count.losses",
+    "networks": "nni_count.networks",
+    "readers": "nni_count.readers",
+    "operations": "nni_count.operations",
+}
+
+
+class Entries(Mapping[str, Any]):
+    """What installed packages add to a group, by name; each is imported when it is first asked for."""
+
+    def __init__(self, group: str):
+        self.group = group
+
+    @cached_property
+    def found(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=GROUPS[self.group])}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self.found[name]
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            module = sys.modules.get(entry.module.partition(".")[0])
+            where = getattr(module, "__file__", None) or "nothing"
+            raise SettingError(
+                f"{self.group} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+                "another package of that name? Remove it, or change into another folder"
+            ) from error
+
+
+def entries(group: str) -> MutableMapping[str, Any]:
+    """What installed packages add to a registry, the second part of ``ChainMap({"mse": …}, entries("losses"))``."""
+    return cast(MutableMapping[str, Any], Entries(group))  # a ChainMap writes to its first part alone
 
 
 def load(option: str, name: str) -> Any:
@@ -25,19 +72,10 @@ def load(option: str, name: str) -> Any:
     """
     if "." in name:
         return _by_path(option, name)
-    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
+    found = Entries(option)
     if name not in found:
         raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
-    entry = found[name]
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        module = sys.modules.get(entry.module.partition(".")[0])
-        where = getattr(module, "__file__", None) or "nothing"
-        raise SettingError(
-            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
-            "another package of that name? Remove it, or change into another folder"
-        ) from error
+    return found[name]
 
 
 def _by_path(option: str, path: str) -> Any:
@@ -54,3 +92,37 @@ def _by_path(option: str, path: str) -> Any:
 def path_of(thing: type) -> str:
     """The dotted path by which a class is found again."""
     return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def describe(thing: Any) -> Any:
+    """Plain YAML of a setting, from which the command line and the public functions make it again.
+
+    An object may say itself what it is (``to_dict``); another one is its class and the arguments that its constructor
+    keeps under their names, or in ``settings``; dataclasses are their fields.
+    """
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if isinstance(thing, Mapping):
+        return {name: describe(value) for name, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [describe(value) for value in thing]
+    if isinstance(thing, os.PathLike):
+        return os.fspath(thing)
+    if hasattr(thing, "to_dict"):
+        return describe(thing.to_dict())
+    if is_dataclass(thing) and not hasattr(thing, "settings"):
+        return {field.name: describe(getattr(thing, field.name)) for field in fields(thing)}
+    arguments = thing.settings if hasattr(thing, "settings") else kept_arguments(thing)
+    return {"class_path": path_of(type(thing)), "init_args": describe(arguments)}
+
+
+def kept_arguments(thing: object) -> dict[str, Any]:
+    """The constructor's arguments that an object keeps under their names."""
+    names: list[str] = []
+    for kind in type(thing).__mro__:
+        parameters = inspect.signature(kind).parameters
+        names += parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break  # it passes nothing on to its base
+    kept = getattr(thing, "__dict__", {})
+    return {name: kept[name] for name in names if name in kept}

@@ -96,7 +96,8 @@ class DARTS(nni_strategies.DARTS):
     Args:
         arc_learning_rate: of α and β; the paper's.
         arc_weight_decay: of α and β; the paper's.
-        warmup_epochs: epochs at the start in which α and β stay; the paper takes 40 of 80.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay; the
+            paper takes 40 of 80.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class DARTS(nni_strategies.DARTS):
         *,
         arc_learning_rate: float = 6e-4,
         arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
     ):
         super().__init__(arc_learning_rate=arc_learning_rate, warmup_epochs=warmup_epochs)
         self.arc_weight_decay = arc_weight_decay
@@ -129,7 +130,7 @@ class GumbelDARTS(DARTS):
         temperature: one, or the first and the last, between which it falls evenly over the epochs.
         arc_learning_rate: of α and β.
         arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class GumbelDARTS(DARTS):
         temperature: float | tuple[float, float] = (1.0, 0.33),
         arc_learning_rate: float = 6e-4,
         arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
     ):
         super().__init__(
             arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs

@@ -57,13 +57,14 @@ class Controller(nn.Module):
 
 
 class EnasModule(PathModule):
-    """Rewards the controller with the accuracy of what it draws, on the half for the architecture.
+    """Rewards the controller with what the task thinks of the path it draws, on the half for the architecture.
 
     Args:
         arc_learning_rate: of the controller.
         entropy_weight: of the entropy in its objective.
         baseline_decay: of the moving average that rewards are compared with.
-        warmup_epochs: epochs at the start in which paths are drawn evenly and the controller stays.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which paths are drawn
+            evenly and the controller stays.
         others: as for :class:`PathModule`.
     """
 
@@ -76,7 +77,7 @@ class EnasModule(PathModule):
         arc_learning_rate: float,
         entropy_weight: float,
         baseline_decay: float,
-        warmup_epochs: int,
+        warmup_epochs: float,
         **others: Any,
     ):
         super().__init__(training_module, **others)
@@ -148,7 +149,7 @@ class EnasModule(PathModule):
 class ENAS(RandomOneShot):
     """Efficient neural architecture search via parameter sharing (Pham et al., ICML 2018).
 
-    Each step, an LSTM controller draws a path, is rewarded for how well the path counts on a batch of the half for
+    Each step, an LSTM controller draws a path, is rewarded for how well the path does on a batch of the half for
     the architecture (REINFORCE with a moving average as baseline), and draws a path along which the weights are
     trained. What is exported is the best of paths that the controller draws, compared on such batches. NNI's own needs
     the abandoned packages tianshou and gym, and knows no node that keeps several edges.
@@ -157,7 +158,8 @@ class ENAS(RandomOneShot):
         arc_learning_rate: of the controller; the original's.
         entropy_weight: of the entropy of its decisions; the original's.
         baseline_decay: of the moving average of rewards.
-        warmup_epochs: epochs at the start in which paths are drawn evenly and the controller stays.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which paths are drawn
+            evenly and the controller stays.
         candidates: paths that are compared after every epoch.
     """
 
@@ -167,7 +169,7 @@ class ENAS(RandomOneShot):
         arc_learning_rate: float = 3.5e-4,
         entropy_weight: float = 1e-4,
         baseline_decay: float = 0.95,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
         candidates: int = 20,
     ):
         super().__init__(candidates=candidates)

@@ -93,14 +93,15 @@ class WeightedInput(DifferentiableMixedInput):
 class Annealing:
     """τ falls evenly over the epochs in which α is trained, from ``first`` to ``last``, which the last one has."""
 
-    def __init__(self, first: float, last: float, warmup_epochs: int):
+    def __init__(self, first: float, last: float, warmup_epochs: float):
         self.first = first
         self.last = last
         self.warmup_epochs = warmup_epochs
 
     def step(self, current: int, total: int) -> float:
         """τ in epoch ``current``, counted from 0, of ``total``."""
-        passed = max(0, current - self.warmup_epochs) / max(1, total - self.warmup_epochs - 1)
+        still = self.warmup_epochs * total if self.warmup_epochs < 1 else self.warmup_epochs
+        passed = max(0.0, current - still) / max(1.0, total - still - 1)
         return self.first + (self.last - self.first) * min(1.0, passed)
 
 
@@ -117,7 +118,8 @@ class GDAS(DARTS):
         temperature: τ of the gradient's softmax in the first and the last epoch in which α is trained; it falls evenly.
         arc_learning_rate: of α and β.
         arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay; operations are drawn from the first on.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay;
+            operations are drawn from the first on.
 
     Raises:
         SettingError: a temperature is not positive, or the last above the first.
@@ -129,7 +131,7 @@ class GDAS(DARTS):
         temperature: tuple[float, float] = (10.0, 0.1),
         arc_learning_rate: float = 6e-4,
         arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
     ):
         super().__init__(
             arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs

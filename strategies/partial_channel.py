@@ -43,7 +43,8 @@ class PartialChannel(DARTS):
             are computed edge by edge.
         arc_learning_rate: of α and β; NAS-Count's.
         arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay; NAS-Count takes 40 of 80.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay;
+            NAS-Count takes 40 of 80.
 
     Raises:
         SettingError: k is no positive integer or ``channels`` is unknown; from ``mutate_model``, where k does not
@@ -58,7 +59,7 @@ class PartialChannel(DARTS):
         fused: bool = True,
         arc_learning_rate: float = 6e-4,
         arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
     ):
         super().__init__(
             arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs

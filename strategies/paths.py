@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nni_count.errors import SettingError
 from nni_count.searching.nni import Categorical, CategoricalMultiple, KnownChoices, ModelSpace, nni_strategies
+from nni_count.tasks.task import Task
 
 #: label → choice, or the list of chosen ones
 Path = dict[str, Any]
@@ -45,7 +46,7 @@ class PathModule(KnownChoices):
     """Each step trains the weights along one path, drawn evenly; :meth:`export` gives the best path it knows.
 
     Args:
-        training_module: how a network is trained.
+        training_module: how a network is trained, and its ``task``.
         candidates: paths that are drawn and compared for an export.
     """
 
@@ -94,18 +95,15 @@ class PathModule(KnownChoices):
         self.error(batch)
 
     def error(self, batch: Any, log: bool = True) -> float:
-        """How far the sums of the maps are off on the path that is followed: 0 where they are right, towards 1.
-
-        It does not depend on the path's own loss, whose poolings are among the choices.
+        """How far off the path that is followed is, 0 to 1: what the task says (:meth:`nni_count.Task.batch_error`).
 
         Args:
             batch: images ``(B, 3, H, W)`` and targets ``(B, K, h, w)``.
         """
         images, targets = batch
+        task = cast(Task, self.training_module.task)
         with torch.no_grad(), batch_statistics(self.model):
-            estimates = self.model(images).float()
-        off = (estimates - targets).sum((2, 3)).abs().sum()
-        error = off / (off + targets.sum((2, 3)).abs().sum()).clamp_min(1e-6)
+            error = task.batch_error(self.model(images).float(), targets)
         if log:
             size = len(images)
             self.log("error/architecture", error, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)

@@ -47,6 +47,9 @@ class CountingClasses(Task):
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return self.one.estimate(output, stride)
 
+    def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:
+        return self.one.batch_error(estimate, target)
+
     def measure(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
         truths = [int((sample.labels == label).sum()) for label in range(self.out_channels)]
         sums = [float(density.sum(dtype=np.float64)) for density in estimate]

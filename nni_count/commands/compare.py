@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,8 +24,9 @@ from nni_count.comparing.experiments import (
 from nni_count.comparing.published import counterpart, notes
 from nni_count.errors import RunError
 from nni_count.pictures.comparisons import draw_comparison, draw_side_by_side
-from nni_count.runs.files import whole, write_text
+from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
 
 LEVEL = 0.05  # of significance, for all pairs together
 
@@ -226,8 +226,8 @@ def caption(results: Sequence[Result]) -> str:
 def _compare_trials(results: list[Result], folder: Path) -> str:
     groups = by_strategy(results)
     rows = [_row(name, group) for name, group in groups.items()]
-    _write_csv(folder / "comparison.csv", rows)
-    _write_csv(
+    write_table(folder / "comparison.csv", rows)
+    write_table(
         folder / "runs.csv",
         [
             {"strategy": r.strategy, "seed": r.seed, **r.figures, "folder": r.folder or ""}
@@ -267,13 +267,6 @@ def _row(name: str, group: list[Result]) -> dict[str, Any]:
 
 def _spread(mean: float, deviation: float) -> str:
     return f"{mean:.1f}" if np.isnan(deviation) else f"{mean:.1f} ± {deviation:.1f}"
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with whole(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def beside_published(reports: dict[str, dict[str, Any]]) -> str:

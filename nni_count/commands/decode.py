@@ -35,14 +35,13 @@ def decode(*, run: str | Path, out: str | Path, rule: str = "paper", cost: Cost 
         RunError: the folder holds no search with a whole epoch.
         SettingError: the rule is unknown or does not fit the strategy, or no architecture is within the budget.
     """
-    settings = dict(locals())
     check_choice("rule", rule, RULES)
     searched = Run(Path(run))
     space = _space(searched)
     found = _found(searched)
     table = cost_table(space, cost) if cost else None
     architecture = strongest(space, found["sample"], found["probabilities"], found["provenance"], rule, table)
-    write(architecture, open_run(out, "decode", settings))
+    write(architecture, open_run(out, "decode", {"run": run, "rule": rule, "cost": cost}))
     return architecture
 
 
@@ -74,7 +73,7 @@ def strongest(
 
 def write(architecture: Architecture, run: Run) -> None:
     """``architecture.yaml`` and ``cells.png`` of a run folder, each whole or not at all."""
-    from nni_count.pictures.drawing import draw_cells
+    from nni_count.pictures.cells import draw_cells
 
     write_architecture(architecture, run.folder / "architecture.yaml")
     draw_cells(architecture, run.folder / "cells.png")

@@ -14,6 +14,8 @@ from nni_count.commands.search import search
 from nni_count.data.synthetic.sets import SyntheticCrowds
 from nni_count.plugins import load
 from nni_count.runs.run import open_run
+from nni_count.searching.settings import SearchBudget
+from nni_count.training.settings import Budget, Crops, TrainingRecipe
 
 CELLS, WIDTH, MAP_STRIDE = 6, 32, 4
 
@@ -38,10 +40,8 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
         space=space(cells=CELLS, width=WIDTH, map_stride=MAP_STRIDE),
         strategy=strategy(warmup_epochs=1, arc_learning_rate=3e-3),
         out=run.folder / "search",
-        max_epochs=3,
-        limit_train_batches=12,
-        crop_size=96,
-        batch_size=4,
+        budget=SearchBudget(max_epochs=3, limit_train_batches=12),
+        crops=Crops(size=96, batch_size=4),
         seed=seed,
     )
     print("2/4  retraining what was found …", flush=True)
@@ -49,11 +49,9 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
         data=data,
         architecture=architecture,
         out=run.folder / "retrain",
-        max_steps=450,
-        crop_size=128,
-        batch_size=6,
-        learning_rate=3e-3,
-        average_decay=0.98,
+        budget=Budget(max_steps=450),
+        crops=Crops(size=128, batch_size=6),
+        recipe=TrainingRecipe(learning_rate=3e-3, average_decay=0.98),
         seed=seed,
     )
     print("3/4  evaluating on fresh images …", flush=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nni_count.data import READERS, SYNTHETIC, open_data
+from nni_count.data import READERS, SYNTHETIC, DataSetting, open_data
 from nni_count.data.dataset import Dataset
 from nni_count.data.health.checks import Finding, check_counts, check_points
 from nni_count.data.health.examination import (
@@ -25,7 +25,7 @@ from nni_count.data.health.examination import (
     pairs_across,
 )
 from nni_count.data.health.near_duplicates import BITS, LIMIT
-from nni_count.data.sample import Sample
+from nni_count.data.sample import Sample, is_outside
 from nni_count.errors import DataError
 from nni_count.pictures.sheet import Panel, draw_sheet
 from nni_count.runs.files import write_text
@@ -58,9 +58,8 @@ KINDS = {
 
 def doctor(
     *,
-    data: str | Path | Dataset,
+    data: DataSetting,
     out: str | Path | None = None,
-    data_settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Look at every image and point of a data set, and list all that is wrong or odd.
 
@@ -69,11 +68,11 @@ def doctor(
     duplicates, near-duplicates of one part in another, image files that belong to no part.
 
     Args:
-        data: folder of a data set, ``synthetic`` or ``synthetic-cells``.
+        data: folder of a data set, ``synthetic`` or ``synthetic-cells``; with settings of its reader as
+            ``{"path": ..., "format": "csv"}``. Points outside their image are kept, to be seen.
         out: folder for ``doctor.json`` and ``thumbnails.png``, and where there are near-duplicates for
             ``near_duplicates.png`` and ``near_duplicates.txt`` (training images, one a line, as paths from the data's
             root). Without it, nothing is written.
-        data_settings: the reader's, e.g. ``format``; points outside their image are kept, to be seen.
 
     Returns:
         What ``doctor.json`` holds: ``data``, ``layout`` (null where no reader fits), ``splits`` with their figures,
@@ -83,9 +82,9 @@ def doctor(
     Raises:
         DataError: there is no such folder. All that is wrong within the folder is in the answer instead.
     """
-    settings = dict(locals())
-    dataset, findings = _open(data, data_settings or {})
-    run = open_run(out, "doctor", settings) if out is not None else None
+    dataset, findings = _open(data)
+    where = dataset.root if dataset else data["path"] if isinstance(data, Mapping) else str(data)
+    run = open_run(out, "doctor", {"data": data}) if out is not None else None
     everything: list[Sample] = []
     looks: list[Look] = []
     splits: dict[str, dict[str, Any]] = {}
@@ -101,12 +100,12 @@ def doctor(
     findings += check_counts([look.where for look in looks], [look.sample.count for look in looks])
     findings += check_duplicates(looks)
     findings += check_pairs_across(pairs, {split: facts["images"] for split, facts in splits.items()})
-    others = _others(data, dataset, everything)
+    others = _others(Path(where), dataset, everything)
     if dataset:
         findings += check_extra(others, findings, len(looks))
     findings.sort(key=lambda finding: (list(KINDS).index(finding.kind), -finding.amount))
     report = {
-        "data": dataset.name if dataset else str(data),
+        "data": dataset.name if dataset else str(where),
         "layout": f"{_format(dataset)}: {dataset.layout}" if dataset else None,
         "splits": splits,
         "faults": [_plain(finding) for finding in findings if finding.fault],
@@ -157,12 +156,15 @@ def _figure_lines(splits: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield form.format(split, facts["images"], *points, *sizes, *rest)
 
 
-def _open(data: str | Path | Dataset, settings: dict[str, Any]) -> tuple[Dataset | None, list[Finding]]:
+def _open(data: DataSetting) -> tuple[Dataset | None, list[Finding]]:
     """The data set, or none and why: the folder fits no reader, or several."""
-    if isinstance(data, Dataset) or str(data) in SYNTHETIC or not Path(data).is_dir():
-        return open_data(data, **settings), []
+    if isinstance(data, Dataset):
+        return data, []
+    settings = dict(data) if isinstance(data, Mapping) else {"path": data}
+    if not Path(settings.get("path", "")).is_dir() or str(settings["path"]) in SYNTHETIC:
+        return open_data(data), []
     try:
-        return open_data(data, **{**settings, "outside": "keep"}), []
+        return open_data({**settings, "outside": "keep"}), []
     except DataError as error:
         return None, [Finding("layout", "folder", str(error), fault=True)]
 
@@ -187,10 +189,10 @@ def _frame(look: Look) -> tuple[Any, int, int]:
     return look.sample.points, look.width, look.height
 
 
-def _others(data: str | Path | Dataset, dataset: Dataset | None, samples: list[Sample]) -> dict[str, list[Path]]:
+def _others(folder: Path, dataset: Dataset | None, samples: list[Sample]) -> dict[str, list[Path]]:
     """What else is in the folder; nothing where the samples come from no files."""
     if dataset is None:
-        return other_files(Path(str(data)), [])
+        return other_files(folder, [])
     used = [sample.path for sample in samples if sample.path]
     return other_files(dataset.root, used) if used or not samples else {}
 
@@ -219,7 +221,8 @@ def _panels(looks: list[Look], findings: list[Finding]) -> Iterator[Panel]:
 
 def _panel(look: Look, note: str) -> Panel:
     title = f"{look.where} · {look.sample.count} points · {look.width}×{look.height}"
-    return Panel(look.sample.read(), look.sample.points, title, note)
+    outside = is_outside(look.sample.points, look.width, look.height)
+    return Panel(look.sample.read(), look.sample.points, outside, title, note)
 
 
 def _write_pairs(pairs: list[Pair], root: Path, folder: Path) -> None:

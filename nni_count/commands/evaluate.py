@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Mapping
@@ -17,10 +16,12 @@ from nni_count.data import open_data
 from nni_count.data.dataset import Dataset
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.model import Model, check_views, load_model, whole_map
-from nni_count.pictures.drawing import Estimate, draw_estimates
-from nni_count.runs.files import whole, write_text
+from nni_count.model import Model, load_model
+from nni_count.networks.whole_image import check_views, whole_map
+from nni_count.pictures.estimates import Estimate, draw_estimates
+from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
 from nni_count.tasks.task import Figures, create_task, describe_task, mean
 
 WORST, MEDIAN = 3, 2
@@ -91,7 +92,8 @@ def evaluate(
         "network": {"name": model.name, "settings": model.network.settings},
         "model": model.facts,
     }
-    _write_rows(rows, run.folder / "per_image.csv")
+    short = [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+    write_table(run.folder / "per_image.csv", short)
     _draw(model, samples, rows, prior, views, run.folder / "worst.png")
     write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report
@@ -147,16 +149,6 @@ def _flops(model: Model, samples: list[Sample]) -> float:
         whole_map(model.network, normalise(samples[0].read()))
     flops: float = counter.get_total_flops() * float(np.mean(pixels)) / pixels[0]
     return flops
-
-
-def _write_rows(rows: list[Figures], path: Path) -> None:
-    with whole(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()}
-            )
 
 
 def _draw(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,11 @@ import cv2
 
 from nni_count.data.sample import read_image
 from nni_count.errors import DataError
-from nni_count.model import Model, check_views, load_model
+from nni_count.model import Model, load_model
+from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import whole, write_text
 from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -69,10 +70,7 @@ def predict(
             cv2.imwrite(str(temporary), picture[:, :, ::-1])
         numbers = {name: round(value, 2) for name, value in task.numbers(estimate).items()}
         rows.append({"image": str(path), **numbers, "overlay": name})
-    with whole(run.folder / f"{task.noun}s.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ["image", "overlay"])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(run.folder / f"{task.noun}s.csv", rows, None if rows else ["image", "overlay"])
     write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
         raise DataError(

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 
-from nni_count.architecture import Architecture, read_architecture
-from nni_count.data import open_data
-from nni_count.data.dataset import Dataset
+from nni_count.architecture import Architecture, open_architecture
+from nni_count.data import DataSetting, open_data
 from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
-from nni_count.networks import create, initialise
+from nni_count.networks import create, initialise, named
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
-from nni_count.tasks.task import Task, check_task, describe_task, usual_task
-from nni_count.training.crops import USUAL, Augmentation
+from nni_count.tasks.task import Task, check_task, usual_task
 from nni_count.training.datamodule import TrainingData
-from nni_count.training.learner import Budget, Retraining
-from nni_count.training.settings import check_choice, check_precision, run_timer
+from nni_count.training.learner import Length, Retraining
+from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
+
+# what is done where nothing else is said
+USUAL_BUDGET, USUAL_CROPS = Budget(), Crops(size=192, batch_size=6)
+USUAL_RECIPE, USUAL_COMPUTE = TrainingRecipe(), Compute()
+EPOCHS = 100  # of a training without any budget
+FROM_MODEL = "from_model.safetensors"  # where a model that is no file is kept, so that the run can be made again
 
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
@@ -45,31 +49,17 @@ class StopAtStep(Callback):
 
 def retrain(
     *,
-    data: str | Path | Dataset,
+    data: DataSetting,
     out: str | Path,
-    architecture: str | Path | Architecture | None = None,
-    network: str = "amsnet",
-    network_settings: dict[str, Any] | None = None,
+    architecture: str | Path | Mapping[str, Any] | Architecture | None = None,
+    network: Mapping[str, Any] | str = "amsnet",
     from_model: str | Path | Model | None = None,
-    data_settings: dict[str, Any] | None = None,
     task: Task | None = None,
     loss: dict[str, Any] | str | None = None,
-    max_epochs: int | None = None,
-    max_steps: int | None = None,
-    max_time: str | None = None,
-    crop_size: int = 192,
-    batch_size: int = 6,
-    learning_rate: float = 1e-3,
-    gradient_clip: float | None = 0.2,
-    schedule: str = "cosine",
-    average_decay: float = 0.998,
-    frozen_norms: float = 0.0,
-    validation_fraction: float = 0.1,
-    augmentation: Augmentation = USUAL,
-    cache_gb: float = 2.0,
-    num_workers: int = 0,
-    precision: str = "32-true",
-    accelerator: str = "auto",
+    budget: Budget = USUAL_BUDGET,
+    crops: Crops = USUAL_CROPS,
+    recipe: TrainingRecipe = USUAL_RECIPE,
+    compute: Compute = USUAL_COMPUTE,
     seed: int = 0,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
@@ -80,108 +70,94 @@ def retrain(
     when, is decided on the validation part.
 
     Args:
-        data: folder of a data set (its layout is recognised), or ``synthetic``.
+        data: folder of a data set (its layout is recognised), or ``synthetic``; with settings of its reader as
+            ``{"path": ..., "max_side": 1024}``.
         out: run folder; gets ``model.safetensors``, ``metrics.csv``, ``checkpoints/`` and ``config.yaml``.
         architecture: the cells, a file that a search wrote.
-        network: what is trained, by name.
-        network_settings: the network's, e.g. ``cells`` and ``width``; the others stay as the search had them.
+        network: what is trained, by name; with settings as ``{"name": "amsnet", "cells": 8, "width": 64}``, of which
+            those that are not given stay as the search had them.
         from_model: a ``model.safetensors``, or a model, whose network and weights the training begins with; for other
             data than it was trained on, or more.
-        data_settings: the reader's, e.g. ``format`` and ``outside``.
         task: what is regressed; that of ``from_model``, else counting by default.
         loss: a name (mse, sppl, sal, scl, euclidean_ssim, count), or names with weights such as {sppl: 1, scl: 0.1};
             by default the scale pyramid loss (sppl) with the pyramid of the architecture, and mse where there is none.
-        max_epochs: passes over the training images; 100 where no budget is given.
-        max_steps: optimiser steps.
-        max_time: time to train, ``DD:HH:MM:SS``.
-        crop_size: side of the training crops in pixels.
-        batch_size: crops a step.
-        learning_rate: Adam's, at the start.
-        gradient_clip: largest norm of the gradient; null for no limit.
-        schedule: ``cosine`` to zero over the budget, or ``paper``: ×0.8 every 15,000 steps.
-        average_decay: of the moving average of the weights.
-        frozen_norms: the share of the budget, at its end, in which batch norms no longer follow each batch but keep
-            their averaged statistics; for small batches of crops that differ much, e.g. 0.3.
-        validation_fraction: share of the training images that choose the weights, where the data set has no
-            validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
-            train, and the moving average at the end is kept.
-        augmentation: how crops are turned, scaled and placed.
-        cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
-        num_workers: processes that prepare batches; 0 for none.
-        precision: ``32-true`` or ``bf16-mixed``, which is faster where the processor has bfloat16.
-        accelerator: Lightning's, e.g. ``cpu`` or ``gpu``.
+        budget: how long to train; 100 passes over the training images where nothing is given.
+        crops: what a step learns from.
+        recipe: how the weights are trained, and which images choose among them.
+        compute: on what.
         seed: of the validation part, the first weights and the crops.
         resume: continue the run in ``out``.
         callbacks: Lightning's, beside our own.
 
     Returns:
         The model that was saved.
+
+    Raises:
+        SettingError, DataError, ArchitectureError, ModelError: a setting does not fit, before anything is trained.
+        TrainingError: the loss is no longer a number; the last good checkpoint is kept.
+        Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
-    settings = dict(locals())
-    settings["augmentation"] = asdict(augmentation)
-    check_choice("schedule", schedule, ("cosine", "paper"))
-    check_precision(precision, accelerator)
-    if not 0 <= frozen_norms < 1:
-        raise SettingError(f"frozen_norms: {frozen_norms}; give a share of the budget from 0 to below 1")
-    dataset = open_data(data, **(data_settings or {}))
+    compute.warn()
+    if compute.devices != 1:
+        raise SettingError(f"devices: {compute.devices}; a retraining runs on one, leave it out")
+    dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
+    name, settings = named(network)
     if from_model is None:
         task = task or usual_task()
-        cells = read_architecture(architecture) if isinstance(architecture, (str, Path)) else architecture
-        net = create(network, cells, **{"out_channels": task.out_channels, **(network_settings or {})})
+        cells = None if architecture is None else open_architecture(architecture)
+        net = create(name, cells, **{"out_channels": task.out_channels, **settings})
         initialise(net)
     else:
-        if architecture is not None or network_settings:
+        if architecture is not None or settings:
             raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
         model = from_model if isinstance(from_model, Model) else load_model(from_model)
-        net, network, cells = deepcopy(model.network).train(), model.name, model.architecture
+        net, name, cells = deepcopy(model.network).train(), model.name, model.architecture
         task = task or model.task
     if net.settings["out_channels"] != task.out_channels:
         raise SettingError(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
     criterion = create_loss(loss, cells.pooling if cells else None)
-    training, validation = dataset.training_parts(validation_fraction, seed)
+    training, validation = dataset.training_parts(recipe.validation_fraction, seed)
     check_task(task, training[0])
-    settings["task"] = describe_task(task)
-    batches = TrainingData(
-        training,
-        validation,
-        task,
-        crop_size=crop_size,
-        batch_size=batch_size,
-        stride=net.map_stride,
-        seed=seed,
-        num_workers=num_workers,
-        augmentation=augmentation,
-        cache_gb=cache_gb,
+    batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
+    criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
+    timer = budget.timer()
+    length = _length(budget, timer, len(batches.crops))
+    run = open_run(
+        out,
+        "retrain",
+        {
+            "data": dataset,
+            "architecture": None if from_model else cells,
+            "network": network,
+            "from_model": Path(out) / FROM_MODEL if isinstance(from_model, Model) else from_model,
+            "task": task,
+            "loss": loss,
+            "budget": budget,
+            "crops": crops,
+            "recipe": recipe,
+            "compute": compute,
+            "seed": seed,
+        },
+        resume=resume,
     )
-    criterion.check(task.out_channels, *2 * [crop_size // net.map_stride])
-    if max_epochs is None and max_steps is None and max_time is None:
-        max_epochs = 100
-    timer = run_timer(max_time)
-    steps = min((n for n in (max_steps, max_epochs and max_epochs * len(batches.crops)) if n is not None), default=None)
-    budget = Budget(steps, timer.time_remaining())
-    run = open_run(out, "retrain", settings, resume=resume)
-
+    if isinstance(from_model, Model) and not resume:
+        save_model(from_model, run.folder / FROM_MODEL)
     module = Retraining(
         net.to(memory_format=torch.channels_last),
         criterion,
         task,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        budget=budget,
+        recipe=recipe,
+        length=length,
         timer=timer,
-        average_decay=average_decay,
-        frozen_norms=frozen_norms,
-        gradient_clip=gradient_clip,
         loader=batches.crops,
         validation=validation,
     )
-    trainer_settings = {"precision": precision, "accelerator": accelerator}
-    _fit(module, batches, run, callbacks or [], trainer_settings, resume=resume)
+    _fit(module, batches, run, callbacks or [], compute, resume=resume)
     if not validation:
-        module.keep("average", None)
+        module.keep_last()
     if not module.best:
         raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
     net.load_state_dict(module.best["state"])
@@ -198,9 +174,18 @@ def retrain(
         **task.prior(training),
         "seed": seed,
     }
-    model = Model(net.cpu(), network, cells, task, facts)
-    save_model(model, run.folder / "model.safetensors")
-    return model
+    trained = Model(net.cpu(), name, cells, task, facts)
+    save_model(trained, run.folder / "model.safetensors")
+    return trained
+
+
+def _length(budget: Budget, timer: Timer, batches: int) -> Length:
+    """Of a run whose passes over the training images have so many batches."""
+    epochs = budget.max_epochs
+    if epochs is None and budget.max_steps is None and budget.max_time is None:
+        epochs = EPOCHS
+    steps = [number for number in (budget.max_steps, epochs and epochs * batches) if number is not None]
+    return Length(min(steps, default=None), timer.time_remaining())
 
 
 def _fit(
@@ -208,20 +193,21 @@ def _fit(
     batches: TrainingData,
     run: Run,
     callbacks: list[Callback],
-    settings: dict[str, Any],
+    compute: Compute,
     *,
     resume: bool,
 ) -> None:
-    budget = module.budget
+    length = module.length
     with graceful_stop() as stop:
         trainer = pl.Trainer(
-            **settings,
+            accelerator=compute.accelerator,
+            precision=compute.precision,
             devices=1,
             max_epochs=-1,
-            max_steps=budget.steps or -1,
+            max_steps=length.steps or -1,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
-            **_validate_every(budget),
+            **_validate_every(length),
             limit_val_batches=None if module.validation else 0,
             callbacks=[
                 module.timer,
@@ -243,12 +229,12 @@ def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
     return ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False, **when)
 
 
-def _validate_every(budget: Budget) -> dict[str, Any]:
-    if budget.seconds:
+def _validate_every(length: Length) -> dict[str, Any]:
+    if length.seconds:
         return {
             # they count as training time, so a run of ten minutes has only the one after its end
-            "val_check_interval": timedelta(seconds=max(600.0, budget.seconds / VALIDATIONS)),
+            "val_check_interval": timedelta(seconds=max(600.0, length.seconds / VALIDATIONS)),
             "check_val_every_n_epoch": None,
         }
-    assert budget.steps
-    return {"val_check_interval": max(50, budget.steps // VALIDATIONS), "check_val_every_n_epoch": None}
+    assert length.steps
+    return {"val_check_interval": max(50, length.steps // VALIDATIONS), "check_val_every_n_epoch": None}

@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
 from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
+from nni_count.plugins import kept_arguments, path_of
 
 T = TypeVar("T")
 
@@ -38,6 +39,14 @@ class Dataset(ABC):
 
     #: the files that make this layout, shown when a folder is not recognised
     layout: str
+    #: what ``open_data`` was asked for, where it made this data set
+    asked_for: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> Any:
+        """What ``open_data`` makes it of again: a path, one with settings, or a class and the arguments it keeps."""
+        if self.asked_for is None:
+            return {"class_path": path_of(type(self)), "init_args": kept_arguments(self)}
+        return self.asked_for if len(self.asked_for) > 1 else self.asked_for["path"]
 
     def __init__(
         self,
@@ -54,6 +63,7 @@ class Dataset(ABC):
         self.root = Path(root)
         self.outside = outside
         self.max_side = max_side
+        self.train_list, self.test_list = train_list, test_list
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
         self.leave_out = leave_out and Path(leave_out)
         #: faults found so far while they are collected, else None: the first one is raised

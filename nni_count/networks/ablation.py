@@ -20,7 +20,7 @@ from nni_count.errors import SettingError
 from nni_count.networks.amsnet import SETTINGS, Encoder, UpSampling, fused_channels, resized
 from nni_count.networks.network import Network, check_channels
 from nni_count.networks.sanet import HEAD, WIDTHS, Aggregation
-from nni_count.networks.wiring import ChosenParts, fusion_cell
+from nni_count.networks.wiring import Cell, chosen_parts
 
 PARTS = ("baseline", "amsnet")
 
@@ -54,9 +54,9 @@ class BaselineEncoder(nn.Module):
 class BaselineDecoder(nn.Module):
     """The last features alone: two 3×3 convolutions with interpolation, the fusion cell left out."""
 
-    def __init__(self, channels: Sequence[int], fused: int, *map_settings: int):
+    def __init__(self, channels: Sequence[int], width: int, *map_settings: int):
         super().__init__()
-        self.up_sampling = UpSampling(channels[-1], fused // 2, *map_settings)
+        self.up_sampling = UpSampling(channels[-1], fused_channels(width, 1) // 2, *map_settings)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         density: Tensor = self.up_sampling(features[-1])
@@ -66,9 +66,11 @@ class BaselineDecoder(nn.Module):
 class AMSNetDecoder(nn.Module):
     """AMSNet's: the fusion cell of three features, then two 3×3 convolutions with interpolation."""
 
-    def __init__(self, architecture: Architecture, channels: Sequence[int], fused: int, *map_settings: int):
+    def __init__(self, architecture: Architecture, channels: Sequence[int], width: int, *map_settings: int):
         super().__init__()
-        self.fusion = fusion_cell(channels, fused, ChosenParts(architecture))
+        _, parts = chosen_parts(architecture)
+        fused = fused_channels(width, parts.kind.nodes)
+        self.fusion = Cell(channels, fused, parts)
         self.up_sampling = UpSampling(fused, fused // 2, *map_settings)
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -119,7 +121,8 @@ class Ablation(Network):
         if encoder == "amsnet":
             assert architecture is not None
             own = ("cells", "width", "taps", "in_channels", "stem_stride")
-            self.encoder = Encoder(ChosenParts(architecture), **{name: chosen[name] for name in own if name in chosen})
+            parts, _ = chosen_parts(architecture)
+            self.encoder = Encoder(parts, **{name: chosen[name] for name in own if name in chosen})
             chosen.update(self.encoder.encoder_settings)
             channels: Sequence[int] = [chosen["width"]] * 3
         else:
@@ -128,7 +131,7 @@ class Ablation(Network):
             channels = BaselineEncoder.channels
         self.multiple = 16 * chosen["stem_stride"]  # instance norm needs more than one value
         map_settings = (chosen["out_channels"], chosen["map_stride"], chosen["stem_stride"])
-        common = (channels, fused_channels(chosen["width"]), *map_settings)
+        common = (channels, chosen["width"], *map_settings)
         self.decoder: nn.Module
         if decoder == "amsnet":
             assert architecture is not None

@@ -46,6 +46,11 @@ class Network(nn.Module):
         return torch.stack([loss(estimate.float(), target) for estimate in self.maps(image)]).sum()
 
 
+def number_of_parameters(module: nn.Module) -> int:
+    """The number of weights that are trained."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def check_channels(**channels: Any) -> None:
     """Raise a SettingError where a setting that counts channels, given by its name, is no whole number from 1."""
     for name, value in channels.items():

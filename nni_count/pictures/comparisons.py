@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nni_count.architecture import Architecture
-from nni_count.data.sample import read_image
-from nni_count.pictures.drawing import INK, draw_cells
+from nni_count.pictures.cells import INK, draw_cells
 from nni_count.runs.files import whole
 
 COSTS = {"search_seconds": "search time in seconds", "parameters": "parameters"}
@@ -53,12 +52,13 @@ def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: s
 def draw_side_by_side(architectures: Mapping[str, Architecture], path: str | Path) -> None:
     """Draw the cells of several architectures, two a row, each under its name, as a PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.image import imread
 
     with tempfile.TemporaryDirectory() as folder:
         pictures = []
         for number, architecture in enumerate(architectures.values()):
             draw_cells(architecture, f"{folder}/{number}.png")
-            pictures.append(read_image(Path(folder) / f"{number}.png"))
+            pictures.append(imread(f"{folder}/{number}.png"))
     columns = min(2, len(pictures))
     rows = -(-len(pictures) // columns)
     shape = pictures[0].shape

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import cKDTree
 
-from nni_count.data.sample import is_outside
 from nni_count.runs.files import whole
 
 # a panel's parts in pixels: the whole image at the left, a detail at the right, two lines of text above
@@ -33,12 +32,14 @@ class Panel:
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         points: ``(N, 2)``, x y in pixels.
+        outside: ``(N,)`` bool, which of them lie outside the image.
         title: the line above it.
         note: a second line, in red: what is the matter with it.
     """
 
     image: np.ndarray
     points: np.ndarray
+    outside: np.ndarray
     title: str
     note: str = ""
 
@@ -71,15 +72,14 @@ def draw_sheet(panels: Iterable[Panel], path: str | Path, *, heading: str, colum
 def _draw(panel: Panel) -> np.ndarray:
     height, width = panel.image.shape[:2]
     points = np.asarray(panel.points, np.float64).reshape(-1, 2)
-    outside = is_outside(points, width, height)
     _, places, repeats = np.unique(points, axis=0, return_inverse=True, return_counts=True)
-    odd = outside | (repeats[places.reshape(-1)] > 1)
+    odd = panel.outside | (repeats[places.reshape(-1)] > 1)
     shown = np.clip(points, 0, (width - 1, height - 1))
     left, top, side = _detail(shown, odd, width, height)
 
     factor = min(WHOLE[0] / width, WHOLE[1] / height)
     small = _resize(panel.image, factor)
-    _dots(small, shown * factor, odd, radius=_radius(points[~outside]) * factor)
+    _dots(small, shown * factor, odd, radius=_radius(points[~panel.outside]) * factor)
     start, end = [
         np.round(np.array(corner) * factor).astype(int) for corner in ((left, top), (left + side, top + side))
     ]

@@ -7,7 +7,6 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,13 @@ from typing import Any
 import yaml
 
 from nni_count.errors import Interrupted, RunError
+from nni_count.plugins import describe
 from nni_count.runs.files import write_text
-
-#: the command line's resolved configuration, which the next run folder keeps; unset when Python calls, and for the runs
-#: that a run makes within itself
-CONFIGURATION: ContextVar[dict[str, Any] | None] = ContextVar("configuration", default=None)
 
 #: settings that may differ when a run is continued
 FREE_ON_RESUME = {
-    "resume",
-    "out",
-    "num_workers",
-    "cache_gb",
-    "accelerator",
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "callbacks",
+    *("resume", "out", "callbacks", "compute.accelerator", "crops.num_workers", "crops.cache_gb"),
+    *("budget.max_epochs", "budget.max_steps", "budget.max_time"),
 }
 
 
@@ -54,12 +43,12 @@ class Run:
 def open_run(
     out: str | Path, command: str, settings: Mapping[str, Any], *, resume: bool = False, checkpointed: bool = True
 ) -> Run:
-    """Claim a folder for a run and write its ``config.yaml``.
+    """Claim a folder for a run and write its ``config.yaml``, which runs it again from the command line.
 
     Args:
         out: the folder; made when it is missing.
         command: what runs, e.g. ``retrain``.
-        settings: the function's arguments by name; the command line's own configuration comes before them.
+        settings: the function's arguments by name.
         resume: continue the run that the folder holds.
         checkpointed: whether it continues from a checkpoint; else the runs within it have theirs.
 
@@ -68,7 +57,7 @@ def open_run(
     """
     folder = Path(out)
     config_file = folder / "config.yaml"
-    configuration = CONFIGURATION.get() or {name: _plain(value) for name, value in settings.items()}
+    configuration = {**describe(settings), "out": os.fspath(out)}
     if resume:
         _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -78,7 +67,6 @@ def open_run(
         write_text(config_file, f"# nni-count {command}\n" + yaml.safe_dump(configuration, sort_keys=False))
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
-    CONFIGURATION.set(None)
     return Run(folder)
 
 
@@ -100,26 +88,20 @@ def _check_resumable(
     if found != command:
         raise RunError(f"{run.folder}: holds a run of '{found}', not of '{command}'; choose another --out")
     before = yaml.safe_load(text) or {}
-    for name, value in configuration.items():
-        if name not in FREE_ON_RESUME and name in before and before[name] != value:
-            raise RunError(
-                f"{run.folder}: was begun with {name} {before[name]!r}, not {value!r}; resume with the same settings"
-            )
+    for name, was, now in _differences(before, configuration):
+        if name not in FREE_ON_RESUME:
+            raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
     if checkpointed and not run.last_checkpoint.is_file():
         raise RunError(f"{run.folder}: stopped before its first checkpoint; remove it and start again")
 
 
-def _plain(value: Any) -> Any:
-    """A value as plain YAML."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return getattr(value, "name", None) or f"{type(value).__module__}.{type(value).__qualname__}"
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Settings that two configurations both have and that differ, by their dotted names."""
+    if isinstance(before, dict) and isinstance(now, dict) and (not name or before.keys() == now.keys()):
+        for key in [key for key in now if key in before]:
+            yield from _differences(before[key], now[key], f"{name}.{key}".lstrip("."))
+    elif before != now:
+        yield name, before, now
 
 
 def rank() -> int:

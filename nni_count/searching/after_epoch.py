@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -17,14 +16,14 @@ from nni_count.commands.decode import strongest, write
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
-from nni_count.model import estimate_map
 from nni_count.networks import Network
-from nni_count.ops import SKIP
 from nni_count.runs.run import Run, Stop
 from nni_count.searching.cost import CostTable
 from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
+from nni_count.searching.settings import EarlyStop
 from nni_count.searching.space import Space
+from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages
 
@@ -43,30 +42,6 @@ class WarmUpBar(TQDMProgressBar):
         super().on_train_epoch_start(trainer, *args)
         if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
             self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch} (warming up: weights only)")
-
-
-@dataclass(frozen=True)
-class EarlyStop:
-    """When a search ends before its last epoch; at the end of an epoch, warm-up left out.
-
-    Args:
-        skips: as soon as the extraction cell has this many skip connections, which take over when a search goes on for
-            too long (Liang et al., DARTS+, 2019, stops at 2).
-        unchanged: after the architecture was the same for this many epochs.
-    """
-
-    skips: int | None = None
-    unchanged: int | None = None
-
-    def reason(self, history: Sequence[Architecture]) -> str | None:
-        """Why a search ends after architectures that were found, epoch after epoch; None where it goes on."""
-        skips = sum(list(edges.values()).count(SKIP) for edges in history[-1].extraction.values())
-        if self.skips is not None and skips >= self.skips:
-            return f"the extraction cell has {skips} skip connections"
-        last = [(found.extraction, found.fusion, found.pooling) for found in history[-(self.unchanged or 0) - 1 :]]
-        if self.unchanged and len(last) > self.unchanged and all(found == last[0] for found in last):
-            return f"the architecture has been the same for {self.unchanged} epochs"
-        return None
 
 
 class Validation:
@@ -96,13 +71,8 @@ class Validation:
                 for number in range(CALIBRATION_BATCHES)
             ),
         )
-        rows = []
-        for index, sample in enumerate(self.images.samples):
-            image = self.images[index][0]
-            estimate = estimate_map(network, self.task, image)
-            rows.append(self.task.measure(estimate, sample, (image.shape[-2], image.shape[-1])))
-        figure = self.task.summarise(rows, {})[self.task.main_metric]
-        return math.nan if figure is None else float(figure)
+        images = (self.images[index][0] for index in range(len(self.images)))
+        return judge(network, self.task, self.images.samples, images)
 
 
 class AfterEpoch(Callback):

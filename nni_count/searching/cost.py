@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_count.errors import SettingError
+from nni_count.networks import number_of_parameters
 from nni_count.ops import NONE
 from nni_count.searching.frozen import frozen
 from nni_count.searching.nni import LayerChoice, Probabilities, architecture_logits, kept_edges
@@ -187,7 +188,7 @@ def _inputs(layers: list[Any]) -> Any:
 
 
 def _parameters(module: nn.Module, _: Tensor) -> float:
-    return float(sum(parameter.numel() for parameter in module.parameters()))
+    return float(number_of_parameters(module))
 
 
 def _flops(module: nn.Module, features: Tensor) -> float:

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from nni_count.searching.nni import MutableModule
 
@@ -35,20 +35,10 @@ def _view(module: M, sample: dict[str, Any]) -> M:
     return view
 
 
-@torch.no_grad()
 def recalibrate(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Take the statistics of all batch norms anew, as means over batches of images ``(B, 3, S, S)``.
 
     Those of a space belong to the mixture of all candidates, not to a network of some of them.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a mean in which every batch counts the same
-    network.train()
-    for batch in images:
-        network(batch)
+    update_bn(images, network)
     network.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -14,65 +13,43 @@ from nni_count.errors import TrainingError
 from nni_count.searching.nni import LightningModule
 from nni_count.searching.space import Space
 from nni_count.tasks.task import Task
-
-#: name → optimiser of the weights; SGD is that of PC-DARTS
-OPTIMIZERS: dict[str, Any] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": partial(torch.optim.SGD, momentum=0.9),
-}
+from nni_count.training.settings import Recipe
 
 
-class Recipe(LightningModule):
+class SpaceTraining(LightningModule):
     """How a space is trained: what NNI calls the evaluator's module. The strategy decides what learns from which batch.
 
     Args:
         task: what is regressed.
-        learning_rate: of the weights at the start.
-        final_learning_rate: of the weights at the end of the cosine.
-        weight_decay: of the weights.
+        recipe: how the weights are trained.
         epochs: of the whole run.
-        optimizer: of the weights, one of :data:`OPTIMIZERS`.
-        gradient_clip: largest norm of the weights' gradient; None for no limit.
         penalty: makes of the space and its loss on the half for the architecture what α and β minimise.
     """
 
     def __init__(
-        self,
-        task: Task,
-        learning_rate: float,
-        final_learning_rate: float,
-        weight_decay: float,
-        epochs: int,
-        optimizer: str = "adam",
-        gradient_clip: float | None = None,
-        penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        self, task: Task, recipe: Recipe, epochs: int, penalty: Callable[[nn.Module, Tensor], Tensor] | None = None
     ):
         super().__init__()
         self.task = task
-        self.learning_rate = learning_rate
-        self.final_learning_rate = final_learning_rate
-        self.weight_decay = weight_decay
+        self.recipe = recipe
         self.epochs = epochs
-        self.optimizer = optimizer
-        self.gradient_clip = gradient_clip
         self.penalty = penalty
         self._held_out: Any = None
 
     def configure_optimizers(self) -> Any:
-        optimizer = OPTIMIZERS[self.optimizer](self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = self.recipe.make_optimizer(self.parameters())
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, *_: Any, **__: Any) -> None:
         # strategies call it with a limit of their own, or none
-        limit = self.gradient_clip if gradient_clip_val is None else gradient_clip_val
+        limit = self.recipe.gradient_clip if gradient_clip_val is None else gradient_clip_val
         if limit is not None:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
 
     def rate(self, epoch: int) -> float:
         """The share of the first learning rate in an epoch; a resumed run may have been given more of them."""
-        final = self.final_learning_rate / self.learning_rate
+        final = self.recipe.final_learning_rate / self.recipe.learning_rate
         return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs))) / 2
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

@@ -24,7 +24,7 @@ from nni_count.metrics import (
     map_quality,
     spread,
 )
-from nni_count.tasks.task import Figures, Task, mean
+from nni_count.tasks.task import Figures, Task, error_share, mean
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class Counting(Task):
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return output * (stride**2 / self.density_scale)
+
+    def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """Of the counts of all crops together, whatever their maps."""
+        off, size = (maps.sum((2, 3)).abs().sum() for maps in (estimate - target, target))
+        return error_share(off, size)
 
     def measure(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
         density = estimate[0] if sample.roi is None else sample.inside(spread(estimate[0], shape))
@@ -114,7 +119,7 @@ class Counting(Task):
         return {"count": _count, "density": _density}
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-        from nni_count.pictures.drawing import overlay
+        from nni_count.pictures.overlays import overlay
 
         return overlay(image, estimate[0], _count(estimate))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nni_count.data.sample import Sample
@@ -69,6 +70,20 @@ class Task(ABC):
         """
         return distance(estimate, target)
 
+    def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """How far the outputs for a batch of crops are off, from 0 where they are right towards 1, a scalar.
+
+        Path strategies choose by it, since a path's own loss has poolings that are among the choices. By default the
+        :meth:`loss` of square errors, as a share of itself and that of empty maps; a task whose main metric is of
+        another kind gives its own.
+
+        Args:
+            estimate: a network's output, ``(B, K, h, w)``.
+            target: as :meth:`target` made them, of the same shape.
+        """
+        off, empty = (self.loss(maps, target, F.mse_loss) for maps in (estimate, torch.zeros_like(target)))
+        return error_share(off, empty)
+
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         """A network's output, of any shape, as a map in the task's own unit; undoes what :meth:`target` scaled."""
         return output
@@ -115,7 +130,7 @@ class Task(ABC):
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         """An image ``(H, W, 3)`` uint8 RGB with the estimate drawn over it; by default the first map in colours."""
-        from nni_count.pictures.drawing import blend
+        from nni_count.pictures.overlays import blend
 
         caption = ", ".join(f"{name} {value:.4g}" for name, value in self.numbers(estimate).items())
         return blend(image, estimate[0], caption)
@@ -138,6 +153,11 @@ class Task(ABC):
     def is_better(self, figure: float, other: float) -> bool:
         """Whether a main metric is better than another one; what is no number never is."""
         return figure > other if self.larger_is_better else figure < other
+
+
+def error_share(off: Tensor, size: Tensor) -> Tensor:
+    """An error as a share of itself and the size of what is right: 0 where nothing is off, 1/2 for nothing at all."""
+    return off / (off + size).clamp_min(1e-6)
 
 
 #: what is regressed where nothing else is said

@@ -31,6 +31,8 @@ from nni_count.architecture import Architecture, read_architecture
 from nni_count.commands.search import search
 from nni_count.errors import Interrupted
 from nni_count.searching.nni import BaseSuperNetModule, ModelSpace, OneShotStrategy
+from nni_count.searching.settings import SearchBudget
+from nni_count.training.settings import Compute, Crops
 
 TOLERANCE = 1e-6
 
@@ -166,16 +168,13 @@ def _watched(space: Any) -> ModelSpace:
 
 def _run(out: Path, space: ModelSpace, strategy: OneShotStrategy, *, resume: bool = False) -> Architecture:
     return search(
-        data="synthetic",
-        data_settings={"train": 4, "test": 1, "size": 48},
+        data={"path": "synthetic", "train": 4, "test": 1, "size": 48},
         space=space,
         strategy=strategy,
         out=out,
-        max_epochs=2,
-        crop_size=32,
-        batch_size=1,
-        limit_train_batches=1,
-        accelerator="cpu",
+        budget=SearchBudget(max_epochs=2, limit_train_batches=1),
+        crops=Crops(size=32, batch_size=1),
+        compute=Compute(accelerator="cpu"),
         seed=3,
         resume=resume,
     )

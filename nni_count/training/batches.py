@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.errors import DataError, SettingError
+from nni_count.errors import DataError
 from nni_count.tasks.task import Task
 from nni_count.training.cache import ImageCache
-from nni_count.training.crops import USUAL, Augmentation, CropStream
+from nni_count.training.crops import CropStream
+from nni_count.training.settings import Crops
 
 
 class WholeImages(Dataset):  # type: ignore[type-arg]
@@ -66,8 +67,6 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
         process: int = 0,
         processes: int = 1,
     ):
-        if batch_size < 1:
-            raise SettingError(f"batch_size: {batch_size}; must be at least 1")
         stream.images.processes = max(1, num_workers)
         self.batches = limit_batches or max(1, len(stream.samples) // (batch_size * processes))
         self.process = process
@@ -134,33 +133,22 @@ def _start_worker(_: int) -> None:
 def crop_loader(
     samples: Sequence[Sample],
     task: Task,
+    crops: Crops,
     *,
-    crop_size: int,
-    batch_size: int,
     stride: int,
     seed: int,
-    num_workers: int = 0,
     limit_batches: int | None = None,
-    augmentation: Augmentation = USUAL,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: int | None = None,
     process: int = 0,
     processes: int = 1,
 ) -> CropLoader:
     """A :class:`CropLoader` over a :class:`CropStream`; the arguments are theirs."""
-    stream = CropStream(
-        samples,
-        task,
-        crop_size=crop_size,
-        stride=stride,
-        seed=seed,
-        augmentation=augmentation,
-        cache_bytes=cache_bytes,
-    )
+    stream = CropStream(samples, task, crops, stride=stride, seed=seed, cache_bytes=cache_bytes)
     return CropLoader(
         stream,
-        batch_size,
+        crops.batch_size,
         limit_batches=limit_batches,
-        num_workers=num_workers,
+        num_workers=crops.num_workers,
         process=process,
         processes=processes,
     )

@@ -13,13 +13,6 @@ from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
 
 
-def cache_bytes(gigabytes: float) -> int:
-    """The setting ``cache_gb`` in bytes."""
-    if not 0 <= gigabytes < 1 << 20:
-        raise SettingError(f"cache_gb: {gigabytes}; give the gigabytes for decoded images, 0 for none")
-    return int(gigabytes * (1 << 30))
-
-
 class ImageCache:
     """The images of samples, decoded once each until ``limit`` bytes are full; later ones are decoded each time.
 

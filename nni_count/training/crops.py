@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,42 +11,9 @@ from numpy.random import Generator, default_rng
 from torch.utils.data import Dataset
 
 from nni_count.data.sample import MEAN_COLOUR, Sample
-from nni_count.errors import SettingError
 from nni_count.tasks.task import Task, checked_target
 from nni_count.training.cache import ImageCache
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How crops are drawn, beside their place and the flip from left to right of every second one.
-
-    Args:
-        rotation: half of the crops are turned by up to so many degrees to either side.
-        scale: smallest and largest enlargement; its logarithm is spread evenly between.
-        points_share: the share of crops that are placed so that a point, drawn from those in the image, lies inside.
-        quarter_turns: whether every crop is also turned by 0, 90, 180 or 270 degrees, for images without an upside,
-            such as those of a microscope.
-    """
-
-    rotation: float = 10.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    points_share: float = 0.0
-    quarter_turns: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rotation <= 180:
-            raise SettingError(f"augmentation.rotation: {self.rotation}; give degrees from 0 to 180")
-        if len(self.scale) != 2 or not 0.5 <= self.scale[0] <= self.scale[1] <= 2:
-            # beyond that, interpolation would leave pixels out
-            raise SettingError(
-                f"augmentation.scale: {list(self.scale)}; give two numbers from 0.5 to 2, e.g. [0.8, 1.25]"
-            )
-        if not 0 <= self.points_share <= 1:
-            raise SettingError(f"augmentation.points_share: {self.points_share}; give a share from 0 to 1")
-
-
-#: what is done where nothing else is said
-USUAL = Augmentation()
+from nni_count.training.settings import Crops
 
 
 class CropStream(Dataset):  # type: ignore[type-arg]
@@ -59,33 +26,29 @@ class CropStream(Dataset):  # type: ignore[type-arg]
     Args:
         samples: images with points or maps.
         task: makes the target.
-        crop_size: side of the crop in pixels.
+        crops: how they are drawn.
         stride: of the target map in pixels.
         seed: of the draws.
-        augmentation: how crops are drawn.
-        cache_bytes: bound of the memory for decoded images.
+        cache_bytes: bound of the memory for decoded images; that of ``crops`` where not given.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         task: Task,
+        crops: Crops,
         *,
-        crop_size: int,
         stride: int,
         seed: int,
-        augmentation: Augmentation = USUAL,
-        cache_bytes: int = 2 << 30,
+        cache_bytes: int | None = None,
     ):
-        if crop_size < 16 or crop_size % 8:
-            raise SettingError(f"crop_size: {crop_size}; choose a multiple of 8, at least 16")
         self.samples = samples
-        self.images = ImageCache(samples, cache_bytes)
+        self.images = ImageCache(samples, crops.cache_bytes if cache_bytes is None else cache_bytes)
         self.task = task
-        self.crop_size = crop_size
+        self.crop_size = crops.size
         self.stride = stride
         self.seed = seed
-        self.augmentation = augmentation
+        self.augmentation = crops.augmentation
         self._turn, self._order = -1, np.zeros(0, np.int64)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:

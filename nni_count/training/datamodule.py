@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 from nni_count.data.sample import Sample
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages, crop_loader
-from nni_count.training.cache import cache_bytes
-from nni_count.training.crops import USUAL, Augmentation
+from nni_count.training.settings import Crops
 
 
 class TrainingData(pl.LightningDataModule):
@@ -22,9 +21,9 @@ class TrainingData(pl.LightningDataModule):
         training: samples that crops are drawn from.
         validation: samples that are read whole, one at a time.
         task: makes the targets.
-        crop_size, batch_size, stride, seed, num_workers, augmentation: see
-            :func:`nni_count.training.batches.crop_loader`.
-        cache_gb: bound of the memory for decoded images, in gigabytes of 2³⁰ bytes.
+        settings: how crops are drawn; both kinds of images share its memory.
+        stride: pixels a side of a cell of the network's map.
+        seed: of the crops.
 
     Attributes:
         crops: the loader of the training crops; its place in the stream is what a checkpoint has to keep.
@@ -35,29 +34,15 @@ class TrainingData(pl.LightningDataModule):
         training: Sequence[Sample],
         validation: Sequence[Sample],
         task: Task,
+        settings: Crops,
         *,
-        crop_size: int,
-        batch_size: int,
         stride: int,
         seed: int,
-        num_workers: int = 0,
-        augmentation: Augmentation = USUAL,
-        cache_gb: float = 2.0,
     ):
         super().__init__()
-        limit = cache_bytes(cache_gb)
+        limit = settings.cache_bytes
         share = int(limit * len(training) / max(1, len(training) + len(validation)))
-        self.crops: CropLoader = crop_loader(
-            training,
-            task,
-            crop_size=crop_size,
-            batch_size=batch_size,
-            stride=stride,
-            seed=seed,
-            num_workers=num_workers,
-            augmentation=augmentation,
-            cache_bytes=share,
-        )
+        self.crops: CropLoader = crop_loader(training, task, settings, stride=stride, seed=seed, cache_bytes=share)
         self.images = WholeImages(validation, cache_bytes=limit - share)
 
     def train_dataloader(self) -> CropLoader:

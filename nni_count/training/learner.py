@@ -17,23 +17,24 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
-from nni_count.model import estimate_map
 from nni_count.networks import Network
+from nni_count.tasks.judging import judge_image, main_figure
 from nni_count.tasks.task import Figures, Task
 from nni_count.training.batches import CropLoader
+from nni_count.training.settings import TrainingRecipe
 
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How long to train: steps, seconds, or both, whichever ends first."""
+class Length:
+    """How long a training is: steps, seconds, or both, whichever ends first."""
 
     steps: int | None
     seconds: float | None
 
     def progress(self, steps: int, seconds: float) -> float:
-        """The share of the budget that is spent, from 0 to 1."""
+        """The share that is over, from 0 to 1."""
         shares = [done / most for done, most in ((steps, self.steps), (seconds, self.seconds)) if most]
         return min(1.0, max(shares))
 
@@ -50,15 +51,11 @@ class Retraining(pl.LightningModule):
         network: maps ``(B, 3, S, S)`` to ``(B, K, S / stride, S / stride)``.
         distance: of estimate and target, which the task's loss is made of.
         task: what is regressed.
-        learning_rate: of Adam at the start.
-        schedule: ``cosine`` over the budget, or the ``paper``'s.
-        budget: of the run.
+        recipe: optimiser, schedule and averages. Where batch norms are frozen at the end they keep the moving average
+            of their statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking
+            "Batch" in BatchNorm, 2021, section 3).
+        length: of the run.
         timer: knows the time that the run has taken, interruptions left out.
-        average_decay: of the moving average of the weights.
-        frozen_norms: the share of the budget, at its end, in which batch norms keep the moving average of their
-            statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking "Batch" in
-            BatchNorm, 2021, section 3).
-        gradient_clip: largest norm of the gradient; None for no limit.
         loader: of the training crops; its place is kept in checkpoints.
         validation: the samples whose images the validation gets, with their places here.
     """
@@ -69,29 +66,23 @@ class Retraining(pl.LightningModule):
         distance: nn.Module,
         task: Task,
         *,
-        learning_rate: float,
-        schedule: str,
-        budget: Budget,
+        recipe: TrainingRecipe,
+        length: Length,
         timer: Timer,
-        average_decay: float,
-        frozen_norms: float,
-        gradient_clip: float | None,
         loader: CropLoader,
         validation: Sequence[Sample] = (),
     ):
         super().__init__()
         self.network = network
-        averaging = get_ema_multi_avg_fn(average_decay)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
-        self.average_decay = average_decay
-        self.frozen_norms = frozen_norms
+        self.average: AveragedModel | None = None
+        if recipe.average_decay:
+            averaging = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+        self.recipe = recipe
         self.norms_are_frozen = False
-        self.gradient_clip = gradient_clip
         self.distance = distance
         self.task = task
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.budget = budget
+        self.length = length
         self.timer = timer
         self.loader = loader
         self.validation = validation
@@ -100,25 +91,26 @@ class Retraining(pl.LightningModule):
 
     def rate(self) -> float:
         """The share of the first learning rate that the schedule asks for now."""
-        if self.schedule == "paper":
+        if self.recipe.schedule == "paper":
             return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
-        return cosine(self.progress())
+        final = self.recipe.final_learning_rate / self.recipe.learning_rate
+        return final + (1 - final) * cosine(self.progress())
 
     def progress(self) -> float:
-        """The share of the budget that is spent, from 0 to 1."""
-        return self.budget.progress(self.global_step, self.timer.time_elapsed("train"))
+        """The share of the run that is over, from 0 to 1."""
+        return self.length.progress(self.global_step, self.timer.time_elapsed("train"))
 
     def configure_optimizers(self) -> Any:
-        # squared errors of densities are heavy-tailed: a short memory of their size, beside the clipped gradient
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), fused=True)
+        optimizer = self.recipe.make_optimizer(self.network.parameters(), fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_batch_start(self, *_: Any) -> None:
-        if not self.frozen_norms or self.progress() < 1 - self.frozen_norms:
+        share = self.recipe.frozen_norms
+        if not share or self.progress() < 1 - share:
             return
         if not self.norms_are_frozen:
-            averaged = dict(self._networks()["average"].named_buffers())
+            averaged = dict(self._networks().get("average", self.network).named_buffers())
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(averaged[name])
             self.norms_are_frozen = True
@@ -143,38 +135,42 @@ class Retraining(pl.LightningModule):
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         # Lightning's own refuses a fused optimiser
-        if self.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
 
     def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
         super().optimizer_step(*arguments, **settings)
+        if self.average is None:
+            return
         # here and not at the end of the batch, when callbacks have already saved their checkpoints
-        if self.global_step < 1 / (1 - self.average_decay):
+        if self.global_step < 1 / (1 - self.recipe.average_decay):
             self.average.n_averaged.zero_()  # a copy until the average has something to average over
         self.average.update_parameters(self.network)
 
     def _networks(self) -> dict[str, Network]:
-        return {"raw": self.network, "average": cast(Network, self.average.module)}
+        averaged = {} if self.average is None else {"average": cast(Network, self.average.module)}
+        return {"raw": self.network, **averaged}
 
     def on_validation_epoch_start(self) -> None:
-        self._rows = {"raw": [], "average": []}
+        self._rows = {name: [] for name in self._networks()}
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
         image, index = batch
-        shape = (image.shape[-2], image.shape[-1])
         for name, network in self._networks().items():
-            estimate = estimate_map(network, self.task, image)
-            self._rows[name].append(self.task.measure(estimate, self.validation[index], shape))
+            self._rows[name].append(judge_image(network, self.task, self.validation[index], image))
 
     def on_validation_epoch_end(self) -> None:
         metric = self.task.main_metric
         for name in self._rows:
-            figure = self.task.summarise(self._rows[name], {})[metric]
-            figure = math.nan if figure is None else figure
+            figure = main_figure(self.task, self._rows[name])
             self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
             worst = -math.inf if self.task.larger_is_better else math.inf
             if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
                 self.keep(name, figure)
+
+    def keep_last(self) -> None:
+        """Keep the weights at the end, their moving average where there is one; their main metric is not known."""
+        self.keep(list(self._networks())[-1], None)
 
     def keep(self, name: str, figure: float | None) -> None:
         """Keep the weights, ``raw`` or ``average``, as they now are, with their main metric where it is known."""

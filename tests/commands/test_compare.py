@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import LIGHT, random_architecture
 
-from nni_count import experiments
 from nni_count.architecture import write_architecture
 from nni_count.cli import main
 from nni_count.commands.compare import compare
+from nni_count.comparing import experiments
 from nni_count.errors import RunError
 
 FIGURES = {"rmse": 20.0, "parameters": 9000, "flops": 2e9, "search_seconds": 60.0, "memory_mb": 900}

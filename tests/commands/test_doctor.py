@@ -9,6 +9,7 @@ from conftest import write_mat, write_shanghaitech
 from nni_count.cli import main
 from nni_count.commands.doctor import KINDS, doctor, table
 from nni_count.data import open_data
+from nni_count.data.sample import is_outside
 from nni_count.data.splits import pick
 from nni_count.errors import DataError, RunError
 from nni_count.pictures.sheet import ODD, POINT, Panel, draw_sheet
@@ -248,7 +249,9 @@ def test_an_earlier_run_is_not_overwritten(shanghaitech, tmp_path):
 
 def sheet(tmp_path, points, size=(100, 50)):
     plain = np.full((size[1], size[0], 3), 90, np.uint8)
-    draw_sheet([Panel(plain, np.array(points, float), "a", "b")], tmp_path / "sheet.png", heading="c", columns=1)
+    points = np.array(points, float)
+    panel = Panel(plain, points, is_outside(points, *size), "a", "b")
+    draw_sheet([panel], tmp_path / "sheet.png", heading="c", columns=1)
     return cv2.imread(str(tmp_path / "sheet.png"))[:, :, ::-1].astype(int)
 
 
@@ -288,7 +291,7 @@ def test_any_image_and_any_points_can_be_drawn(tmp_path, size, points):
 
 
 def test_long_titles_keep_the_page_in_shape(tmp_path):
-    panel = Panel(np.zeros((30, 40, 3), np.uint8), np.zeros((0, 2)), "图片 " * 100, "ü" * 400)
+    panel = Panel(np.zeros((30, 40, 3), np.uint8), np.zeros((0, 2)), np.zeros(0, bool), "图片 " * 100, "ü" * 400)
     draw_sheet([panel] * 4, tmp_path / "a.png", heading="h" * 900)
-    draw_sheet([Panel(panel.image, panel.points, "a")] * 4, tmp_path / "b.png", heading="h")
+    draw_sheet([Panel(panel.image, panel.points, panel.outside, "a")] * 4, tmp_path / "b.png", heading="h")
     assert cv2.imread(str(tmp_path / "a.png")).shape == cv2.imread(str(tmp_path / "b.png")).shape

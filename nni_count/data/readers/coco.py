@@ -32,6 +32,7 @@ class COCO(LabelledData):
 
     def __init__(self, root: str | Path, *, annotations: str = "*", **common: Any):
         super().__init__(root, **common)
+        self.annotations = annotations
         self.files: dict[str, Path] = {}
         for path in _documents(self.root):
             if path.match(annotations) or path.match(annotations + ".json"):

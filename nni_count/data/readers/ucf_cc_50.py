@@ -47,11 +47,11 @@ class UCFCC50(Dataset):
             raise SettingError(f"data.fold_seed: {fold_seed!r}; give a whole number from 0")
         self.fold = fold
         self.fold_seed = fold_seed
-        self.fold_file = None if folds is None else Path(folds)
+        self.folds = None if folds is None else Path(folds)
 
     @property
     def name(self) -> str:
-        order = self.fold_file or ("in order" if self.fold_seed is None else f"of seed {self.fold_seed}")
+        order = self.folds or ("in order" if self.fold_seed is None else f"of seed {self.fold_seed}")
         return f"UCF_CC_50 fold {self.fold} ({order})"
 
     @staticmethod
@@ -76,19 +76,17 @@ class UCFCC50(Dataset):
         if self.fold_seed is not None:
             order = [names[index] for index in np.random.default_rng(self.fold_seed).permutation(len(names))]
         drawn = [list(map(str, fold)) for fold in np.array_split(np.array(order), FOLDS)]
-        if self.fold_file is None:
+        if self.folds is None:
             return drawn
-        if self.fold_file.exists():
-            folds = [line.split() for _, line in read_lines(self.fold_file)]
+        if self.folds.exists():
+            folds = [line.split() for _, line in read_lines(self.folds)]
             if len(folds) != FOLDS or sorted(name for fold in folds for name in fold) != sorted(names):
-                raise DataError(
-                    f"{self.fold_file}: expected {FOLDS} lines with every image of {self.root} once; mend it"
-                )
+                raise DataError(f"{self.folds}: expected {FOLDS} lines with every image of {self.root} once; mend it")
             if self.fold_seed is not None and list(map(set, folds)) != list(map(set, drawn)):
-                raise SettingError(f"data.fold_seed: {self.fold_file} has other folds; give one of folds and fold_seed")
+                raise SettingError(f"data.fold_seed: {self.folds} has other folds; give one of folds and fold_seed")
             return folds
         if self.fold_seed is None:
-            raise DataError(f"{self.fold_file}: no such file; give data.fold_seed to draw the folds and write it")
+            raise DataError(f"{self.folds}: no such file; give data.fold_seed to draw the folds and write it")
         lines = [f"# UCF_CC_50, folds 1 to {FOLDS}, drawn with seed {self.fold_seed}", *map(" ".join, drawn)]
-        write_text(self.fold_file, "\n".join(lines) + "\n")
+        write_text(self.folds, "\n".join(lines) + "\n")
         return drawn

@@ -58,6 +58,7 @@ class SyntheticCrowds(SyntheticSet):
     ):
         stream = CrowdStream(seed, level, size=None if size is None else (size, size))
         super().__init__("synthetic crowds" if level == "easy" else f"{level} synthetic crowds", stream, train, test)
+        self.asked_for = {"path": "synthetic", "train": train, "test": test, "size": size, "seed": seed, "level": level}
 
 
 class SyntheticCells(SyntheticSet):
@@ -71,3 +72,4 @@ class SyntheticCells(SyntheticSet):
 
     def __init__(self, *, train: int = 200, test: int = 100, seed: int = 0):
         super().__init__("synthetic cells", CellStream(seed), train, test)
+        self.asked_for = {"path": "synthetic-cells", "train": train, "test": test, "seed": seed}

@@ -15,20 +15,18 @@ import nni
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from nni_count.architecture import Architecture
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
 from nni_count.losses import ScalePyramidLoss
-from nni_count.model import estimate_map
-from nni_count.networks import Network, create, initialise
+from nni_count.networks import Network, create, initialise, number_of_parameters
 from nni_count.runs.files import whole
-from nni_count.searching.recipe import Recipe
-from nni_count.tasks.task import Figures, Task
+from nni_count.searching.recipe import SpaceTraining
+from nni_count.tasks.judging import judge
+from nni_count.tasks.task import Task
 from nni_count.training.batches import WholeImages, crop_loader
-from nni_count.training.cache import cache_bytes
-from nni_count.training.crops import Augmentation
+from nni_count.training.settings import Crops, Recipe
 
 REPORTS = 5  # a trial, at most, so that the portal draws a curve
 
@@ -51,33 +49,31 @@ class Built(nn.Module):
         return loss
 
 
-class Judged(Recipe):
-    """:class:`Recipe`, and after some epochs the task's main metric on whole images.
+class Judged(SpaceTraining):
+    """:class:`SpaceTraining`, and after some epochs, the last one among them, the task's main metric on whole images.
 
     Args:
-        task, recipe: see :class:`Recipe`.
-        samples: the whole images.
+        task, recipe, epochs: see :class:`SpaceTraining`.
+        images: the whole images.
         report: is given the metric.
     """
 
-    def __init__(self, task: Task, samples: Sequence[Sample], report: Callable[[float], None], *recipe: Any):
-        super().__init__(task, *recipe)
-        self.samples = samples
+    def __init__(self, task: Task, recipe: Recipe, epochs: int, images: WholeImages, report: Callable[[float], None]):
+        super().__init__(task, recipe, epochs)
+        self.images = images
         self.report = report
-        self.rows: list[Figures] = []
         self.metric = math.nan
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
-        image, index = batch
-        estimate = estimate_map(cast(Built, self.model).network, self.task, image)
-        self.rows.append(self.task.measure(estimate, self.samples[index], (image.shape[-2], image.shape[-1])))
-
-    def on_validation_epoch_end(self) -> None:
-        figure = self.task.summarise(self.rows, {})[self.task.main_metric]
-        if figure is None or not math.isfinite(figure):
-            raise TrainingError(f"{self.task.main_metric} is {figure}; lower --learning_rate")
-        self.rows, self.metric = [], figure
-        self.report(figure)
+    def on_train_epoch_end(self) -> None:
+        done = self.current_epoch + 1
+        if done % math.ceil(self.epochs / REPORTS) and done < self.epochs:
+            return
+        images = (self.images[index][0] for index in range(len(self.images)))
+        self.metric = judge(cast(Built, self.model).network, self.task, self.images.samples, images)
+        self.model.train()
+        if not math.isfinite(self.metric):
+            raise TrainingError(f"{self.task.main_metric} is {self.metric}; lower --learning_rate")
+        self.report(self.metric)
 
 
 @dataclass(frozen=True)
@@ -88,10 +84,10 @@ class Candidate:
         training: the half for the weights.
         judging: the half for the architecture.
         task: what is regressed.
-        recipe: the arguments of :class:`Recipe` after the task.
-        crop_size, batch_size, limit_batches, num_workers, augmentation: of the training crops, see
-            :func:`nni_count.training.batches.crop_loader`.
-        cache_gb: bound of the memory for decoded images, in gigabytes, for all trials that run at once.
+        recipe: how the weights are trained.
+        crops: what a step learns from; the memory for decoded images is that of all trials that run at once.
+        epochs: of each training.
+        limit_batches: steps an epoch.
         concurrency: trials that run at once.
         accelerator: Lightning's.
         seed: of the first weights and the crops, the same for every candidate.
@@ -100,13 +96,10 @@ class Candidate:
     training: Sequence[Sample]
     judging: Sequence[Sample]
     task: Task
-    recipe: tuple[float, float, float, int, str, float | None]
-    crop_size: int
-    batch_size: int
+    recipe: Recipe
+    crops: Crops
+    epochs: int
     limit_batches: int
-    augmentation: Augmentation
-    cache_gb: float
-    num_workers: int
     concurrency: int
     accelerator: str
     seed: int
@@ -130,40 +123,30 @@ class Candidate:
         """
         begun = time.perf_counter()
         pl.seed_everything(self.seed, verbose=False)
-        module = Judged(self.task, self.judging, report, *self.recipe)
+        limit = self.crops.cache_bytes // (2 * self.concurrency)
+        module = Judged(self.task, self.recipe, self.epochs, WholeImages(self.judging, limit), report)
         built = Built(architecture, self.task.out_channels)
         module.set_model(built)
-        limit = cache_bytes(self.cache_gb) // (2 * self.concurrency)
         crops = crop_loader(
             self.training,
             self.task,
-            crop_size=self.crop_size,
-            batch_size=self.batch_size,
+            self.crops,
             stride=built.network.map_stride,
             seed=2 * self.seed,
-            num_workers=self.num_workers,
             limit_batches=self.limit_batches,
-            augmentation=self.augmentation,
             cache_bytes=limit,
         )
-        epochs = self.recipe[3]
-        every = math.ceil(epochs / REPORTS)
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
-            max_epochs=epochs,
-            check_val_every_n_epoch=every,
-            num_sanity_val_steps=0,
+            max_epochs=module.epochs,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
         )
-        images = DataLoader(WholeImages(self.judging, cache_bytes=limit), batch_size=None)
-        trainer.fit(module, crops, images)
-        if epochs % every:
-            trainer.validate(module, images, verbose=False)
-        parameters = sum(parameter.numel() for parameter in built.network.parameters())
+        trainer.fit(module, crops)
+        parameters = number_of_parameters(built.network)
         seconds = time.perf_counter() - begun
         return {self.task.main_metric: module.metric, "parameters": float(parameters), "seconds": round(seconds, 1)}
 

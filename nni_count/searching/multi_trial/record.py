@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from typing import Any
 
 from nni_count.architecture import write_architecture
 from nni_count.errors import NNICountError, RunError, SettingError
-from nni_count.runs.files import whole, write_text
+from nni_count.runs.files import write_text
 from nni_count.runs.run import Run
+from nni_count.runs.tables import write_table
 from nni_count.searching.nni import Categorical, CategoricalMultiple, ModelSpace, SimplifiedModelSpace
 from nni_count.searching.space import Space
 from nni_count.tasks.task import Task
@@ -156,15 +156,12 @@ class Record:
 
     def _write_table(self) -> None:
         names = (self.task.main_metric, "parameters", "seconds")
-        with whole(self.run.folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["trial", *names, *self.trials[0].sample])
-            for trial in self.trials:
-                figures = [trial.figures.get(name, "failed" if name == names[0] else "") for name in names]
-                writer.writerow([trial.number, *figures, *trial.sample.values()])
+        unknown = {names[0]: "failed", **dict.fromkeys(names[1:], "")}
+        rows = [{"trial": trial.number, **unknown, **trial.figures, **trial.sample} for trial in self.trials]
+        write_table(self.run.folder / "metrics.csv", rows)
 
     def _write_architecture(self, best: Trial) -> None:
-        from nni_count.pictures.drawing import draw_cells
+        from nni_count.pictures.cells import draw_cells
 
         architecture = self.space.architecture(
             _choices(best.sample),

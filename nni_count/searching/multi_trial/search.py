@@ -20,13 +20,13 @@ from nni_count.architecture import Architecture, read_architecture
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
 from nni_count.runs.files import write_text
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
+from nni_count.searching.job import Job
 from nni_count.searching.multi_trial.candidate import Candidate, run_candidate
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.nni import (
     FinalMetricEvent,
     FunctionalEvaluator,
     ModelEventType,
-    ModelSpace,
     ModelStatus,
     NasExperiment,
     NasExperimentConfig,
@@ -34,7 +34,9 @@ from nni_count.searching.nni import (
     TrainingEndEvent,
     TrainingServiceExecutionEngine,
 )
+from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space
+from nni_count.training.settings import Compute
 
 # we say ourselves why a strategy ends
 logging.getLogger("nni.nas.strategy.base").setLevel(logging.CRITICAL)
@@ -158,37 +160,45 @@ def _legacy(mutable: Any) -> dict[str, Any]:
 
 
 def search_by_trials(
-    space: ModelSpace,
-    strategy: Strategy,
-    candidate: Candidate,
-    trials: Trials,
-    out: str | Path,
-    settings: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    *,
-    resume: bool,
+    job: Job, trials: Trials, out: str | Path, settings: Mapping[str, Any], *, resume: bool
 ) -> Architecture:
     """Let a multi-trial strategy propose architectures until ``trials.number`` have been trained.
 
     A strategy with a seed proposes the same again, so a resumed run asks it from the start and answers what has been
     trained from the record; with trials at once, it may propose others after them.
 
+    Args:
+        job: what is searched, by a multi-trial strategy.
+        trials: how many.
+        out: run folder.
+        settings: what its ``config.yaml`` holds.
+        resume: continue the run in ``out``.
+
     Raises:
-        SettingError: the port is in use, or the space cannot be imported by the processes of the trials.
+        SettingError: the port is in use, the space cannot be imported by the processes of the trials, or a setting is
+            none of a multi-trial search.
         Interrupted: after Ctrl-C.
         TrainingError: the first trials failed, or NNI's manager.
     """
-    if type(space).__module__ == "__main__":
-        raise SettingError(
-            f"space: {type(space).__name__} stands in the script that runs, from which trials cannot import it; "
-            "put it into a module of its own"
-        )
+    space, strategy = job.space, job.strategy
+    _check(job)
+    candidate = Candidate(
+        *job.parts,
+        task=job.task,
+        recipe=job.recipe,
+        crops=job.crops,
+        epochs=job.budget.max_epochs,
+        limit_batches=job.batches,
+        concurrency=trials.concurrency,
+        accelerator=job.compute.accelerator,
+        seed=job.seed,
+    )
     port = trials.port or _free_port()
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise SettingError(f"trials.port: {port} is in use; give another, or none for a free one")
     run = open_run(out, "search", settings, resume=resume)
-    record = Record(run, cast(Space, space), candidate.task, provenance, resume=resume)
+    record = Record(run, cast(Space, space), job.task, job.provenance, resume=resume)
     missing = trials.number - len(record.trials)
     if missing > 0:
         run.checkpoints.mkdir(exist_ok=True)
@@ -206,6 +216,26 @@ def search_by_trials(
     if record.best is None:
         raise RunError(f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again")
     return read_architecture(run.folder / "architecture.yaml")
+
+
+def _check(job: Job) -> None:
+    """Refuse what this search would ignore."""
+    name = type(job.strategy).__name__
+    if job.compute.devices != 1:
+        raise SettingError(f"devices: {job.compute.devices}; a trial trains on one, give trials.concurrency instead")
+    if job.compute.precision != Compute().precision:
+        raise SettingError(f"precision: {job.compute.precision}; the trials of {name} train in 32-true, leave it out")
+    if job.budget.max_time is not None:
+        raise SettingError(
+            f"max_time: {job.budget.max_time}; {name} ends after its trials, give trials.number and max_epochs"
+        )
+    if job.budget.early_stop != SearchBudget().early_stop:
+        raise SettingError(f"early_stop: of one-shot searches; {name} ends after trials.number, leave it out")
+    if type(job.space).__module__ == "__main__":
+        raise SettingError(
+            f"space: {type(job.space).__name__} stands in the script that runs, from which trials cannot import it; "
+            "put it into a module of its own"
+        )
 
 
 def seed_strategy(strategy: Strategy, seed: int) -> None:

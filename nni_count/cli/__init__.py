@@ -1,0 +1,81 @@
+"""``nni-count COMMAND``: each command is a function of the public API, its options made from the signature."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: command → where its function is, and what it does; the functions are imported when they are called, so that
+#: ``--help`` answers at once
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("nni_count.commands.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
+    "search": ("nni_count.commands.search:search", "space + strategy + data -> architecture.yaml"),
+    "decode": ("nni_count.commands.decode:decode", "run of a search -> architecture.yaml by another rule or budget"),
+    "retrain": ("nni_count.commands.retrain:retrain", "architecture + data -> model.safetensors"),
+    "evaluate": ("nni_count.commands.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
+    "predict": ("nni_count.commands.predict:predict", "model + your images -> counts and overlays"),
+    "trial": (
+        "nni_count.commands.trial:trial",
+        "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
+    ),
+    "compare": ("nni_count.commands.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
+    "doctor": (
+        "nni_count.commands.doctor:doctor",
+        "data set -> what is wrong with it, and its images and points",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 after an error of the user's input or data, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"nni-count {version('nni-count')}")
+        return 0
+    command, *options = arguments
+    if command not in COMMANDS:
+        return _fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+    from nni_count.errors import Interrupted, NNICountError
+
+    try:
+        return _run(command, options)
+    except Interrupted as error:
+        return _fail(str(error), 130)
+    except NNICountError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    return (
+        "usage: nni-count COMMAND [--config FILE.yaml] [--key value ...]\n\n"
+        "Search, retrain and use networks that count by density.\n\n"
+        f"{commands}\n\n"
+        "nni-count COMMAND --help lists a command's settings; --print_config prints them as YAML."
+    )
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"nni-count: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _run(command: str, options: list[str]) -> int:
+    from nni_count.cli.options import call
+    from nni_count.cli.show import show
+
+    where, what = COMMANDS[command]
+    module, name = where.split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    answer, out = call(command, what, function, options)
+    show(command, answer, out)
+    return 2 if command == "doctor" and answer["faults"] else 0

@@ -1,0 +1,122 @@
+"""The convolutions on all edges that leave a node, as one for each operation or for several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from strategies.functions import NarrowConvolution, reach
+
+#: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution
+COMPOSED = 16
+#: up to so many edges, or so many channels, one convolution for all sizes of kernels is faster than one for each
+FEW = 2
+NARROW = 2
+
+#: an operation: on every edge its convolution, or both of its convolutions
+Kind = Sequence[Sequence[Any]]
+#: features ``(B, C, H, W)`` and operations → side by side, edge by edge for each, ``(B, operations · edges · C, H, W)``
+Step = Callable[[Tensor, Sequence[Kind]], Tensor]
+
+
+def is_taken(operation: nn.Module) -> bool:
+    """Whether an operation is ReLU → convolution → batch norm, or has two convolutions of which the second is dense,
+    all without bias, scale or shift, channels and size kept.
+    """
+    if type(operation) is not nn.Sequential or len(operation) not in (3, 4):
+        return False
+    relu, *convolutions, norm = cast(Any, operation)
+    return (
+        type(relu) is nn.ReLU
+        and not relu.inplace
+        and all(_is_plain(convolution) for convolution in convolutions)
+        and convolutions[0].groups in (1, convolutions[0].in_channels)
+        and convolutions[-1].groups == 1
+        and type(norm) is nn.BatchNorm2d
+        and not norm.affine
+        and norm.track_running_stats
+    )
+
+
+def _is_plain(layer: Any) -> bool:
+    return (
+        type(layer) is nn.Conv2d
+        and layer.in_channels == layer.out_channels
+        and layer.bias is None
+        and layer.stride == (1, 1)
+        and layer.padding_mode == "zeros"
+        and all(size % 2 for size in layer.kernel_size)
+        and layer.padding in ("same", reach(layer.kernel_size, layer.dilation))
+    )
+
+
+def calls(kinds: Sequence[Kind]) -> list[tuple[Step, list[int]]]:
+    """How operations are computed: by which step, and the numbers of those that it takes together."""
+    layer = kinds[0][0][0]
+    apart = layer.in_channels > COMPOSED or (layer.in_channels > NARROW and len(kinds[0]) > FEW)
+    found: dict[Any, tuple[Step, list[int]]] = {}
+    for number in sorted(range(len(kinds)), key=lambda number: _size(kinds[number]), reverse=True):
+        layer, *others = kinds[number][0]
+        step = two_steps if others and not _is_composed(layer, *others) else one_step
+        key: Any = (len(others), layer.dilation)  # a call costs more than the zeros that fill up a smaller kernel
+        if apart or step is two_steps:
+            key = number
+        elif layer.kernel_size == (1, 1):  # whose dilation says nothing
+            key = next((some for some in found if isinstance(some, tuple) and some[0] == len(others)), key)
+        found.setdefault(key, (step, []))[1].append(number)
+    return list(found.values())
+
+
+def _size(kind: Kind) -> int:
+    return int(max(kind[0][0].kernel_size))
+
+
+def _is_composed(deep: Any, point: Any) -> bool:
+    return bool(deep.groups == deep.in_channels <= COMPOSED and point.kernel_size == (1, 1))
+
+
+def one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
+    """Kinds that are all dense, or all depth-wise and point-wise, as one dense convolution with the largest of their
+    kernels, which comes first.
+    """
+    size = [max(side) for side in zip(*(kind[0][0].kernel_size for kind in kinds), strict=True)]
+    if len(kinds[0][0]) > 1:  # nothing lies between the two convolutions, so they are one
+        deep = _joined([torch.stack([first.weight for first, _ in kind]) for kind in kinds], size)  # (·, C, 1, k, k)
+        point = torch.stack([second.weight for kind in kinds for _, second in kind])  # (·, C, C, 1, 1)
+        kernel = (point * deep.transpose(1, 2)).flatten(0, 1)
+    else:
+        kernel = _joined([torch.cat([layer.weight for (layer,) in kind]) for kind in kinds], size)
+    if size == [1, 1]:
+        return F.linear(features.movedim(1, 3), kernel.flatten(1)).movedim(3, 1)
+    dilation = kinds[0][0][0].dilation
+    if features.shape[1] > NARROW or features.is_cuda or torch.is_autocast_enabled(features.device.type):
+        return F.conv2d(features, kernel, None, 1, reach(size, dilation), dilation)
+    return cast(Tensor, NarrowConvolution.apply(features, kernel, dilation))
+
+
+def _joined(kernels: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Kernels ``(…, h, w)`` of several sizes one after the other, the smaller ones with zeros around them."""
+    filled = []
+    for kernel in kernels:
+        down, across = ((side - own) // 2 for side, own in zip(size, kernel.shape[-2:], strict=True))
+        filled.append(F.pad(kernel, [across, across, down, down]) if down or across else kernel)
+    return torch.cat(filled) if len(filled) > 1 else filled[0]
+
+
+def two_steps(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
+    """A kind of two convolutions, the first depth-wise or dense, the second dense."""
+    (kind,) = kinds
+    (first, second), edges = kind[0], len(kind)
+    channels = features.shape[1]
+    deep, padding = first.groups == channels, reach(first.kernel_size, first.dilation)
+    # of depth-wise ones, a channel's filters of all edges lie together, as its group wants
+    weight = torch.stack([layer.weight for layer, _ in kind], int(deep)).flatten(0, 1)
+    between = F.conv2d(features, weight, None, 1, padding, first.dilation, first.groups)
+    if deep:
+        between = F.channel_shuffle(between, channels)
+    weight = torch.cat([layer.weight for _, layer in kind])
+    return F.conv2d(between, weight, None, 1, reach(second.kernel_size, second.dilation), second.dilation, edges)

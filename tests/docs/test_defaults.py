@@ -11,6 +11,8 @@ from docs.pages import ROOT, tables
 import nni_count
 import strategies
 from nni_count.cli import main
+from nni_count.losses import LOSSES
+from nni_count.networks import NETWORKS
 from nni_count.training.settings import SHORT
 from search_spaces import AMSNetSpace
 
@@ -137,3 +139,8 @@ def test_strategies_are_as_their_page_says():
             values = [read(part) for part in value.split(" to ")]
             found = list(known[setting]) if len(values) > 1 else [known[setting]]
             assert found == values, (name, setting)
+
+
+def test_every_loss_and_network_is_named():
+    named = {name for row in tables(ROOT / "docs" / "retraining.md") for name in re.findall(r"`(\w+)`", row[0])}
+    assert {*LOSSES.maps[0], *NETWORKS.maps[0]} <= named

@@ -1,4 +1,4 @@
-"""The first commands that people give, and the Python that stands beside them, run in their order with less of everything."""
+"""The first commands that people give, and the Python beside them, run in their order with less of everything."""
 
 import json
 import re
@@ -84,7 +84,7 @@ def test_the_python_of_the_pages_runs(place, page, monkeypatch):
     if page != "README.md" and not (place / "runs" / "retrain").exists():
         pytest.skip("what the README's Python makes is not there")
     monkeypatch.chdir(place)
-    (code,) = blocks(ROOT / page, "python")
+    code, *_ = blocks(ROOT / page, "python")
     made = {}
     exec(compile(less(code, LESS_PYTHON[page]), page, "exec"), made)
     if page == "docs/deployment.md":

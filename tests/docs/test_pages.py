@@ -24,7 +24,7 @@ import nni_count
 from nni_count.cli import COMMANDS, main
 
 #: pages whose commands are all run, by tests of their own
-RUN = (ROOT / "docs" / "tasks.md", ROOT / "examples" / "own_data" / "README.md")
+RUN = (ROOT / "docs" / "tasks.md", ROOT / "docs" / "spaces.md", ROOT / "examples" / "own_data" / "README.md")
 PROGRAMS = ("nni-count", "nnictl", "python", "make", "pip")
 NOTE = '#!/bin/sh\n{ basename "$0"; pwd; for word in "$@"; do echo "$word"; done; echo; } >> "$CALLS"\n'
 

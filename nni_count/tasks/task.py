@@ -14,7 +14,8 @@ from torch import Tensor
 
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import kept_arguments, load
+from nni_count.plugins import load
+from nni_count.runs.describe import kept_arguments
 
 #: figures of an image, or of a whole set
 Figures = dict[str, Any]

@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
-    + [*ROOT.glob("examples/*/README.md")]
-)
+PAGES = sorted(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))
+PAGES += sorted(page for folder in ("docs/*.md", "*/README.md", "examples/*/README.md") for page in ROOT.glob(folder))
 
 
 def name_of(page):

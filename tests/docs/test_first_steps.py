@@ -1,4 +1,4 @@
-"""The first commands that people give, and the Python that stands beside them, run in their order with less of everything."""
+"""The first commands that people give, and the Python beside them, run in their order with less of everything."""
 
 import json
 import re
@@ -23,7 +23,10 @@ SMALL = "crops=nni_count.Crops(size=32, batch_size=2)"
 SHORT = f"budget=nni_count.SearchBudget(max_epochs=1, limit_train_batches=1), {SMALL}"
 #: page → what its block of Python says → and what is run in its place
 LESS_PYTHON = {
-    "README.md": {"strategy=DARTS()": f"strategy=DARTS(), {SHORT}", 'max_time="00:00:30:00")': f"max_steps=1), {SMALL}"},
+    "README.md": {
+        "strategy=DARTS()": f"strategy=DARTS(), {SHORT}",
+        'max_time="00:00:30:00")': f"max_steps=1), {SMALL}",
+    },
     "docs/search.md": {
         '"synthetic"': '{"path": "synthetic", "train": 8, "test": 2, "size": 64}',
         "max_epochs=4": "max_epochs=2, limit_train_batches=1",
@@ -81,7 +84,7 @@ def test_the_python_of_the_pages_runs(place, page, monkeypatch):
     if page != "README.md" and not (place / "runs" / "retrain").exists():
         pytest.skip("what the README's Python makes is not there")
     monkeypatch.chdir(place)
-    (code,) = blocks(ROOT / page, "python")
+    code, *_ = blocks(ROOT / page, "python")
     made = {}
     exec(compile(less(code, LESS_PYTHON[page]), page, "exec"), made)
     if page == "docs/deployment.md":

@@ -1,7 +1,7 @@
 """The picture of the house is that of the code: its rooms are what there is, its arrows what imports what.
 
-A room is a file or folder at the top of ``nni_count``, or one of the packages beside it. The picture leaves out an arrow
-that others imply, so it is the transitive reduction of the imports.
+A room is a file or folder at the top of ``nni_count``, or one of the packages beside it. The picture leaves out an
+arrow that others imply, so it is the transitive reduction of the imports.
 """
 
 import ast
@@ -59,7 +59,7 @@ def test_the_picture_shows_the_rooms_and_the_arrows_that_there_are():
     arrows = needed(house())
     drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", picture, re.M))
     assert len(picture.splitlines()) == 1 + len(drawn)
-    assert drawn == arrows, "the picture is now:\n" + "\n".join(f"    {one} --> {other}" for one, other in sorted(arrows))
+    assert drawn == arrows, "\n".join(f"    {one} --> {other}" for one, other in sorted(arrows))
     assert {room for arrow in drawn for room in arrow} == set(house())
 
 

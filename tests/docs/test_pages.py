@@ -24,7 +24,7 @@ import nni_count
 from nni_count.cli import COMMANDS, main
 
 #: pages whose commands are all run, by tests of their own
-RUN = (ROOT / "docs" / "tasks.md", ROOT / "examples" / "own_data" / "README.md")
+RUN = (ROOT / "docs" / "tasks.md", ROOT / "docs" / "spaces.md", ROOT / "examples" / "own_data" / "README.md")
 PROGRAMS = ("nni-count", "nnictl", "python", "make", "pip")
 NOTE = '#!/bin/sh\n{ basename "$0"; pwd; for word in "$@"; do echo "$word"; done; echo; } >> "$CALLS"\n'
 
@@ -104,7 +104,9 @@ def check_script(words, monkeypatch):
 def test_commands_can_be_given(page, read_by_a_shell, monkeypatch, capsys):
     texts = blocks(page, "sh")
     inside = re.findall(r"`((?:nni-count|nnictl|python|make) [^`]+)`", prose(page))
-    texts += [" ".join(text.split()) for text in inside if "COMMAND" not in text and len(text.split()) > 2]  # shorter ones are names
+    texts += [
+        " ".join(text.split()) for text in inside if "COMMAND" not in text and len(text.split()) > 2
+    ]  # shorter ones are names
     for text in texts:
         for program, words, folder in read_by_a_shell(text):
             with monkeypatch.context() as patch:

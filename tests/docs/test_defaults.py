@@ -1,6 +1,7 @@
-"""The page on search: what it says of defaults is what commands take, and the groups have the settings that it lists."""
+"""What the pages say of defaults is what commands take, and groups of settings have those that are listed."""
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -8,8 +9,12 @@ import yaml
 from docs.pages import ROOT, tables
 
 import nni_count
+import strategies
 from nni_count.cli import main
+from nni_count.losses import LOSSES
+from nni_count.networks import NETWORKS
 from nni_count.training.settings import SHORT
+from search_spaces import AMSNetSpace
 
 PAGE = ROOT / "docs" / "search.md"
 ROWS = tables(PAGE)
@@ -88,3 +93,54 @@ def test_a_group_has_the_settings_that_are_listed(name):
     if row[2].startswith("the same"):
         fields -= {field.name for field in dataclasses.fields(nni_count.Recipe)}
     assert listed == fields - ({"max_steps"} if name == "SearchBudget" else set())  # which a search refuses
+
+
+def read(text):
+    """A value as the pages write it."""
+    try:
+        return float(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def test_a_retraining_is_as_its_page_says(defaults):
+    checked = 0
+    for options, said, _ in (row for row in tables(ROOT / "docs" / "retraining.md") if len(row) == 3):
+        names = re.findall(r"`--(\w+)`", options)
+        if names and len(names) == len(said.split(", ")):
+            found = [value_of(defaults["retraining"], name) for name in names]
+            assert found == [read(value) for value in said.split(", ")], options
+            checked += 1
+    assert checked >= 8
+
+
+def defaults_of(kind):
+    return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+
+
+def test_amsnets_space_is_as_its_page_says():
+    rows = [row for row in tables(ROOT / "docs" / "spaces.md") if len(row) == 3]
+    said = {name: row[1] for row in rows[1:] for name in re.findall(r"`(\w+)`", row[0])}
+    known = defaults_of(AMSNetSpace)
+    assert set(said) == set(known)
+    for name, value in said.items():
+        assert ", " in value or read(value) == known[name], name
+
+
+def test_strategies_are_as_their_page_says():
+    rows = {row[0].strip("`"): row[2] for row in tables(ROOT / "docs" / "strategies.md") if len(row) == 3}
+    assert set(strategies.__all__) <= set(rows)
+    common = {"warmup_epochs", "arc_learning_rate", "arc_weight_decay"}
+    for name in strategies.__all__:
+        known = defaults_of(getattr(strategies, name))
+        said = dict(re.findall(r"`(\w+)` ([^,]+)", rows[name]))
+        assert set(said) == set(known) - common, name
+        for setting, value in said.items():
+            values = [read(part) for part in value.split(" to ")]
+            found = list(known[setting]) if len(values) > 1 else [known[setting]]
+            assert found == values, (name, setting)
+
+
+def test_every_loss_and_network_is_named():
+    named = {name for row in tables(ROOT / "docs" / "retraining.md") for name in re.findall(r"`(\w+)`", row[0])}
+    assert {*LOSSES.maps[0], *NETWORKS.maps[0]} <= named

@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 from nni_count.architecture import read_architecture
 from nni_count.data.pixels import MEAN, STD
 from nni_count.data.sample import Sample
-from nni_count.losses import ScalePyramidLoss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import create, initialise, number_of_parameters
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import CropLoader, crop_loader

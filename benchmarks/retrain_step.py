@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import Callback, Timer
 
 from nni_count.architecture import read_architecture
 from nni_count.data.synthetic import synthetic_crowds
-from nni_count.losses import ScalePyramidLoss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import create, initialise
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import crop_loader

@@ -27,7 +27,8 @@ FORMAT = "nni-count-model/1"
 class Model:
     """A network with its task, for images of any size.
 
-    What the task reads from a map is a method here: a counting model has ``count(image)`` and ``density(image)``.
+    What the task reads from a map is a method here: ``count(image)`` and ``density(image)`` where it counts, others
+    where the task has others (:attr:`nni_count.Task.readings`).
 
     Args:
         network: as :func:`nni_count.networks.create` gives it.
@@ -69,6 +70,21 @@ class Model:
             image = read_image(image, oriented=True)
         return estimate_map(self.network, self.task, normalise(_rgb(image)), views)
 
+    def count(self, image: np.ndarray | str | Path, views: int = 1) -> float:
+        """How many there are in an image; arguments as for :meth:`map`.
+
+        Raises:
+            AttributeError: the model's task does not count; naming what it reads.
+        """
+        return float(self.__getattr__("count")(image, views))
+
+    def density(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
+        """How many there are in each cell of an image, ``(h, w)`` float32; sums to :meth:`count`. Arguments and errors
+        as there.
+        """
+        density: np.ndarray = self.__getattr__("density")(image, views)
+        return density
+
     def __getattr__(self, name: str) -> Any:
         readings = vars(self)["task"].readings if "task" in vars(self) else {}
         if name not in readings:
@@ -83,6 +99,27 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise NNICountError(f"image: expected (H, W, 3) or (H, W) uint8, found {image.shape} {image.dtype}")
     return image
+
+
+def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
+    """The one device that Lightning's words name, found by torch alone: Lightning takes twice as long to import.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
+        devices: how many of them: 1.
+
+    Raises:
+        SettingError: there is no such accelerator here, or several devices are asked for.
+    """
+    if devices != 1:
+        raise SettingError(f"devices: {devices}; a model is applied on one, leave it out")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    known = {"auto": [*there], "gpu": ["cuda", "mps"], **{name: [name] for name in there}}
+    found = [name for name in known.get(accelerator, ()) if there[name]]
+    if not found:
+        usable = ", ".join(name for name, names in known.items() if any(there[one] for one in names))
+        raise SettingError(f"accelerator: {accelerator!r} is not here; choose among {usable}")
+    return torch.device(found[0])
 
 
 def save_model(model: Model, path: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
-from nni_count.losses import scale_pyramid_loss
+from nni_count.losses.scale_pyramid import scale_pyramid_loss
 from nni_count.ops import POOLINGS
 from nni_count.searching.nni import LayerChoice
 
@@ -24,7 +24,7 @@ class SearchedPyramid(nn.Module):
     by how well they are met.
 
     Args:
-        form: ``published`` or ``normalised``; see :func:`nni_count.losses.scale_pyramid_loss`.
+        form: ``published`` or ``normalised``; see :func:`nni_count.losses.scale_pyramid.scale_pyramid_loss`.
         levels: of poolings, below the full size.
 
     Raises:

@@ -126,9 +126,6 @@ class PathModule(KnownChoices):
             self.best, self._ranked = self.rank(), True
         return dict(self.best)
 
-    def export_probs(self) -> dict[str, Any]:
-        return {}
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best_path"] = self.best
         self.training_module.on_save_checkpoint(checkpoint)

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nni_count.data import open_data
-from nni_count.data.dataset import Dataset
+from nni_count.data import DataSetting, open_data
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.model import Model, load_model
+from nni_count.model import Model, find_device, load_model
 from nni_count.networks.whole_image import check_views, whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
+from nni_count.plugins import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
-from nni_count.tasks.task import Figures, create_task, describe_task, mean
+from nni_count.tasks.task import Figures, create_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
@@ -35,43 +35,45 @@ GENERAL = (
 def evaluate(
     *,
     model: str | Path | Model,
-    data: str | Path | Dataset,
-    out: str | Path,
+    data: DataSetting,
+    out: str | Path | None = None,
     split: str = "test",
-    data_settings: dict[str, Any] | None = None,
     views: int = 1,
-    accelerator: str = "cpu",
+    accelerator: str = "auto",
+    devices: int = 1,
 ) -> dict[str, Any]:
     """Judge a model on whole images, by the figures of its task.
 
     Args:
         model: a ``model.safetensors``, or a model.
-        data: folder of a data set, or ``synthetic``.
-        out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``.
+        data: folder of a data set, or ``synthetic``; with settings of its reader as
+            ``{"path": ..., "max_side": 1024}``.
+        out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``. Without one nothing is written.
         split: the part of the data set.
-        data_settings: the reader's, e.g. ``format`` and ``outside``.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
-        accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
+        accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
+        devices: how many of them: 1.
 
     Returns:
         What ``evaluation.json`` holds: the task's figures, for counting ``mae`` and ``rmse`` with their bootstrap
         intervals, ``nae``, ``game0`` … ``game3``, ``by_density``, ``constant_mae`` (of always answering the training
         mean), ``psnr`` and ``ssim`` by ``map_protocol``, and ``maps`` by each of
-        :data:`nni_count.metrics.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
+        :data:`nni_count.metrics.maps.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
         ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
         ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
         they were obtained.
     """
-    settings = dict(locals())
+    settings = {"model": model, "data": data, "split": split, "views": views, "accelerator": accelerator}
     check_views(views)
+    device = find_device(accelerator, devices)
     if not isinstance(model, Model):
-        model = load_model(model, accelerator)
-    dataset = open_data(data, **(data_settings or {}))
+        model = load_model(model, device)
+    dataset = open_data(data)
     samples, task = dataset.samples(split), model.task
     # of the data set's own training images, else of those the model was trained on
     prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
-    run = open_run(out, "evaluate", settings)
+    run = None if out is None else open_run(out, "evaluate", settings)
 
     rows = [_judge(model, sample, views) for sample in samples]
     seconds = [row["seconds"] for row in rows]
@@ -88,14 +90,15 @@ def evaluate(
         "regions": sum(sample.roi is not None for sample in samples),
         "data": dataset.name,
         "split": split,
-        "task": describe_task(task),
+        "task": describe(task),
         "network": {"name": model.name, "settings": model.network.settings},
         "model": model.facts,
     }
-    short = [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
-    write_table(run.folder / "per_image.csv", short)
-    _draw(model, samples, rows, prior, views, run.folder / "worst.png")
-    write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
+    if run is not None:
+        short = [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+        write_table(run.folder / "per_image.csv", short)
+        _draw(model, samples, rows, prior, views, run.folder / "worst.png")
+        write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report
 
 

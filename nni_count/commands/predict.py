@@ -11,7 +11,7 @@ import cv2
 
 from nni_count.data.sample import read_image
 from nni_count.errors import DataError
-from nni_count.model import Model, load_model
+from nni_count.model import Model, find_device, load_model
 from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import whole, write_text
 from nni_count.runs.run import open_run
@@ -24,9 +24,10 @@ def predict(
     images: str | Path | Sequence[str | Path],
     *,
     model: str | Path | Model,
-    out: str | Path,
+    out: str | Path | None = None,
     views: int = 1,
-    accelerator: str = "cpu",
+    accelerator: str = "auto",
+    devices: int = 1,
 ) -> list[dict[str, Any]]:
     """Estimate images, and draw what was estimated: count in them, where the model counts.
 
@@ -36,24 +37,27 @@ def predict(
         images: image files and folders of images.
         model: a ``model.safetensors``, or a model.
         out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image. Another task than counting
-            has its own noun in place of ``count``.
+            has its own noun in place of ``count``. Without one nothing is drawn or written.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
-        accelerator: torch's device, e.g. ``cpu`` or ``cuda``.
+        accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
+        devices: how many of them: 1.
 
     Returns:
-        For every image its ``image`` (path), the numbers that the task reads, here ``count``, and ``overlay`` (file
-        name).
+        For every image its ``image`` (path), the numbers that the task reads, here ``count``, and, where it is drawn,
+        ``overlay`` (file name).
 
     Raises:
-        DataError: there is no image, or some could not be read; the others are estimated and written before.
+        DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
+            before.
     """
-    settings = dict(locals())
+    settings = {"images": images, "model": model, "views": views, "accelerator": accelerator}
     check_views(views)
     paths = _find([images] if isinstance(images, (str, Path)) else images)
+    device = find_device(accelerator, devices)
     if not isinstance(model, Model):
-        model = load_model(model, accelerator)
+        model = load_model(model, device)
     task = model.task
-    run = open_run(out, "predict", settings)
+    run = None if out is None else open_run(out, "predict", settings)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     taken: set[str] = set()
@@ -64,18 +68,19 @@ def predict(
             faults.append(str(error))
             continue
         estimate = model.map(image, views)
-        picture = task.draw(image, estimate)
-        name = _free_name(path.stem, task.noun, taken)
-        with whole(run.folder / name) as temporary:
-            cv2.imwrite(str(temporary), picture[:, :, ::-1])
-        numbers = {name: round(value, 2) for name, value in task.numbers(estimate).items()}
-        rows.append({"image": str(path), **numbers, "overlay": name})
-    write_table(run.folder / f"{task.noun}s.csv", rows, None if rows else ["image", "overlay"])
-    write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
+        row: dict[str, Any] = {"image": str(path)}
+        row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
+        rows.append(row)
+        if run is not None:
+            row["overlay"] = _free_name(path.stem, task.noun, taken)
+            with whole(run.folder / row["overlay"]) as temporary:
+                cv2.imwrite(str(temporary), task.draw(image, estimate)[:, :, ::-1])
+    if run is not None:
+        write_table(run.folder / f"{task.noun}s.csv", rows, None if rows else ["image", "overlay"])
+        write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
-        raise DataError(
-            f"{len(faults)} of {len(paths)} images were not estimated, the others are in {out}: " + "; ".join(faults)
-        )
+        others = "" if run is None else f", the others are in {out}"
+        raise DataError(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults))
     return rows
 
 

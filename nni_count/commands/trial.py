@@ -157,6 +157,7 @@ def trial(
         "strategy": "random" if at_random else type(strategy).__name__,
         "seed": seed,
         "main_metric": task.main_metric,
+        "larger_is_better": task.larger_is_better,
         **figures,
         **searched,
         "data": held_out.name,

@@ -16,11 +16,14 @@ from nni_count.runs.files import whole
 COSTS = {"search_seconds": "search time in seconds", "parameters": "parameters"}
 
 
-def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path, caption: str = "") -> None:
-    """Draw MAE against search time and against parameters: a point a run, a strategy's mean as a cross of its spread.
+def draw_comparison(
+    groups: Mapping[str, Sequence[Mapping[str, float]]], metric: str, path: str | Path, caption: str = ""
+) -> None:
+    """Draw a metric against search time and parameters: a point a run, the mean of a strategy as a cross of its spread.
 
     Args:
-        groups: strategy → figures of its runs, with ``mae``, ``search_seconds`` and ``parameters``.
+        groups: strategy → figures of its runs, with the metric, ``search_seconds`` and ``parameters``.
+        metric: its name, such as ``mae``.
         path: a PNG, which appears whole or not at all.
         caption: stands below.
     """
@@ -32,13 +35,13 @@ def draw_comparison(groups: Mapping[str, Sequence[Mapping[str, float]]], path: s
     colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
     for axes, (cost, label) in zip(figure.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
         for number, (name, runs) in enumerate(groups.items()):
-            x, y = (np.array([run[figure] for run in runs], float) for figure in (cost, "mae"))
+            x, y = (np.array([run[figure] for run in runs], float) for figure in (cost, metric))
             colour = colours[number % len(colours)]
             axes.plot(x, y, "o", color=colour, alpha=0.5, markersize=6)
             spread = [values.std(ddof=1) if len(values) > 1 else 0.0 for values in (x, y)]
             axes.errorbar(x.mean(), y.mean(), spread[1], spread[0], color=colour, capsize=4)
             axes.plot(x.mean(), y.mean(), "D", color=colour, markersize=8, label=f"{name} ({len(runs)})")
-        axes.set(xlabel=label, ylabel="validation MAE" if cost == "search_seconds" else "")
+        axes.set(xlabel=label, ylabel=f"validation {metric.upper()}" if cost == "search_seconds" else "")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
         axes.margins(0.12)

@@ -161,7 +161,8 @@ def cost_table(space: Space, cost: Cost) -> CostTable:
     joins = space.joins()
     choices = {label: costs for label, costs in choices.items() if label in joins}  # the loss is not deployed
     sample: dict[str, Any] = {label: parameter.default(None) for label, parameter in deployed.simplify().items()}
-    sample.update({label: min(costs, key=costs.__getitem__) for label, costs in choices.items()})
+    for label, costs in choices.items():
+        sample[label] = min((choice for choice in costs if choice != NONE), key=costs.__getitem__)
     table = CostTable(cost, 0.0, choices, joins)
     fixed = max(0.0, measure(frozen(deployed, sample), image) - table.of(sample))
     table = CostTable(cost, fixed, choices, joins)

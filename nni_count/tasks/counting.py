@@ -12,18 +12,8 @@ from torch import Tensor
 from nni_count.data.adaptive import adaptive_sigma
 from nni_count.data.density import density_map
 from nni_count.data.sample import Sample
-from nni_count.metrics import (
-    DEFAULT_PROTOCOL,
-    GAME_LEVELS,
-    MAP_PROTOCOLS,
-    count_errors,
-    game,
-    gathered,
-    intervals,
-    mae_by_density,
-    map_quality,
-    spread,
-)
+from nni_count.metrics.counts import GAME_LEVELS, count_errors, game, intervals, mae_by_density
+from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, map_quality, spread
 from nni_count.tasks.task import Figures, Task, error_share, mean
 
 

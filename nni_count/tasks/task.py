@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import load, path_of
+from nni_count.plugins import kept_arguments, load
 
 #: figures of an image, or of a whole set
 Figures = dict[str, Any]
@@ -48,7 +47,7 @@ class Task(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """What builds this task again, plain JSON: the constructor's arguments that it keeps under their names."""
-        return {name: vars(self)[name] for name in inspect.signature(type(self)).parameters if name in vars(self)}
+        return kept_arguments(self)
 
     @abstractmethod
     def target(self, sample: Sample, shape: tuple[int, int], stride: int) -> np.ndarray:
@@ -162,8 +161,8 @@ def error_share(off: Tensor, size: Tensor) -> Tensor:
 
 #: what is regressed where nothing else is said
 USUAL = "nni_count.tasks.counting.Counting"
-#: what files of earlier versions call it
-EARLIER = ("counting", "nni_count.counting.Counting")
+#: what model files of version 0.1 call it
+EARLIER = "nni_count.counting.Counting"
 
 
 def usual_task() -> Task:
@@ -177,18 +176,13 @@ def create_task(name: str, settings: Mapping[str, Any] | None = None) -> Task:
     Raises:
         SettingError: there is none of that name, it is no :class:`Task`, or a setting does not fit.
     """
-    kind = load("task", USUAL if name in EARLIER else name)
+    kind = load("task", USUAL if name == EARLIER else name)
     if not (isinstance(kind, type) and issubclass(kind, Task)):  # a model file must not call whatever it names
         raise SettingError(f"task {name}: is no nni_count.Task; give a class that is")
     try:
         return kind(**(settings or {}))
     except TypeError as error:
         raise SettingError(f"task {name}: {error}") from error
-
-
-def describe_task(task: Task) -> dict[str, Any]:
-    """What :func:`create_task` builds it from, as the command line writes a class and its arguments."""
-    return {"class_path": path_of(type(task)), "init_args": task.settings}
 
 
 def check_task(task: Task, sample: Sample) -> None:

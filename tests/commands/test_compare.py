@@ -20,6 +20,8 @@ def write_run(folder, strategy, seed, mae, cells=False, **changes):
     facts = {
         "strategy": strategy,
         "seed": seed,
+        "main_metric": "mae",
+        "larger_is_better": False,
         "mae": mae,
         **FIGURES,
         "data": "ShanghaiTech part_A_final",
@@ -62,6 +64,38 @@ def test_a_table_of_means_deviations_and_bests_the_best_first(tmp_path):
     assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
     assert (tmp_path / "out" / "cells.png").stat().st_size > 10_000
     assert (tmp_path / "out" / "comparison.md").read_text() == text
+
+
+def write_other_task(folder, strategy, seed, close):
+    run = write_run(folder / f"{strategy}{seed}", strategy, seed, 0.0, main_metric="close", larger_is_better=True)
+    facts = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(
+        json.dumps({**{n: v for n, v in facts.items() if n not in ("mae", "rmse")}, "close": close})
+    )
+    return run
+
+
+def test_trials_of_another_task_are_ranked_by_its_own_metric(tmp_path, capsys):
+    closes = {"A": (0.50, 0.52, 0.54), "B": (0.90, 0.91, 0.92)}
+    runs = [
+        write_other_task(tmp_path, name, seed, close) for name, of in closes.items() for seed, close in enumerate(of)
+    ]
+    text = compare(runs, out=tmp_path / "out")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| strategy | runs | CLOSE | best | parameters | FLOPs | search | memory |"
+    assert lines[1].startswith("| B | 3 | 0.91 ± 0.01 | 0.92 | 9,000 |")
+    assert lines[2].startswith("| A | 3 | 0.52 ± 0.02 | 0.54 |")
+    assert "Different: B and A" in text
+    assert "of the means of CLOSE" in text
+    with open(tmp_path / "out" / "comparison.csv") as file:
+        assert [row["close_best"] for row in csv.DictReader(file)] == ["0.92", "0.54"]
+    runs.append(write_run(tmp_path / "C0", "C", 0, 12.0))
+    assert main(["compare", *map(str, runs), "--out", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "judged by different metrics: close (" in error
+    assert "mae and rmse (" in error
+    assert not (tmp_path / "none").exists()
 
 
 def test_strategies_are_told_apart_only_where_the_seeds_allow_it(tmp_path):
@@ -177,12 +211,15 @@ def test_what_cannot_be_compared_is_said_and_leaves_no_folder(tmp_path, capsys):
     (tmp_path / "broken" / "result.json").write_text("{}")
     (tmp_path / "torn" / "db").mkdir(parents=True)
     (tmp_path / "torn" / "db" / "nni.sqlite").write_bytes(b"no data base" * 99)
+    row = {"parameter": {"strategy": "GDAS"}, "value": json.dumps({"default": 0.9}), "trialJobId": "a"}
+    (tmp_path / "export.json").write_text(json.dumps([row]))
     for source, message in [
         (nothing, "none of its 1 trials has finished (1 RUNNING)"),
         (tmp_path / "photo.jpg", "not an exported experiment"),
         (tmp_path / "broken", "no result of nni-count trial"),
         (tmp_path / "torn", "no readable data base"),
         ("zzzzz", "nnictl experiment list"),
+        (tmp_path / "export.json", "NNI does not know by which metric its task is judged; compare run folders"),
     ]:
         assert main(["compare", str(source), "--out", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err

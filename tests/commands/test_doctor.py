@@ -101,7 +101,7 @@ def test_what_is_odd_is_a_warning(shanghaitech, tmp_path):
     shutil.copy(image(shanghaitech, 4), image(shanghaitech, 5))
     cv2.imwrite(str(shanghaitech / "train_data" / "photo.png"), np.zeros((9, 9), np.uint8))
     cv2.imwrite(str(image(shanghaitech, 6)), cv2.imread(str(image(shanghaitech, 6)), cv2.IMREAD_GRAYSCALE))
-    report = doctor(data=shanghaitech, data_settings={"outside": "drop"})
+    report = doctor(data={"path": shanghaitech, "outside": "drop"})
     assert report["faults"] == []
     assert kinds(report["warnings"]) == [
         kind for kind in KINDS if kind in ("outside", "coincident", "copied", "duplicate", "extra")
@@ -189,7 +189,7 @@ def test_a_folder_of_two_layouts_is_a_fault(shanghaitech, tmp_path):
     write_dots(shanghaitech)
     (fault,) = doctor(data=shanghaitech)["faults"]
     assert "fits shanghaitech and dots; say which with --data.format" in fault["message"]
-    assert doctor(data=shanghaitech, data_settings={"format": "shanghaitech"})["splits"]["train"]["images"] == 8
+    assert doctor(data={"path": shanghaitech, "format": "shanghaitech"})["splits"]["train"]["images"] == 8
 
 
 def write_dots(root):
@@ -222,7 +222,7 @@ def test_a_fault_that_both_drawn_parts_meet_is_listed_once(tmp_path):
 
 
 def test_synthetic_cells_can_be_looked_at():
-    report = doctor(data="synthetic-cells", data_settings={"train": 2, "test": 1})
+    report = doctor(data={"path": "synthetic-cells", "train": 2, "test": 1})
     assert report["splits"]["train"]["images"] == 2
     assert report["faults"] == report["warnings"] == []
 
@@ -235,7 +235,7 @@ def test_a_reader_that_cannot_choose_its_files_is_a_fault(tmp_path):
 
 
 def test_any_data_set_can_be_looked_at(tmp_path):
-    report = doctor(data="synthetic", data_settings={"train": 3, "test": 2, "size": 64}, out=tmp_path / "out")
+    report = doctor(data={"path": "synthetic", "train": 3, "test": 2, "size": 64}, out=tmp_path / "out")
     assert {split: facts["images"] for split, facts in report["splits"].items()} == {"train": 3, "test": 2}
     assert report["faults"] == []
     assert "synthetic crowds" in table(report)

@@ -8,7 +8,7 @@ from conftest import random_architecture
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.data import open_data
 from nni_count.errors import RunError, SettingError
-from nni_count.metrics import MAP_PROTOCOLS
+from nni_count.metrics.maps import MAP_PROTOCOLS
 from nni_count.model import Model
 from nni_count.networks import create
 from nni_count.tasks.counting import Counting
@@ -51,6 +51,16 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
             assert report["maps"][protocol][figure] == pytest.approx(expected, abs=1e-3)
         assert text.count(f"({protocol})") == 2
     assert (report["psnr"], report["map_protocol"]) == (report["maps"]["csrnet"]["psnr"], "csrnet")
+
+
+def test_without_a_folder_nothing_is_written(model, shanghaitech, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {*tmp_path.rglob("*")}
+    report = evaluate(model=model, data={"path": shanghaitech, "max_side": 48}, accelerator="cpu")
+    assert report["images"] == 3
+    assert {*tmp_path.rglob("*")} == before
+    with pytest.raises(SettingError, match="devices: 2; a model is applied on one"):
+        evaluate(model=model, data=shanghaitech, devices=2)
 
 
 def test_views_are_averaged_and_said(model, shanghaitech, tmp_path):

@@ -27,13 +27,12 @@ MOST_SECONDS = 240
 
 SETTINGS = {
     "space": {"class_path": "search_spaces.AMSNetSpace", "init_args": {"width": 16, "map_stride": 4}},
-    "data": "synthetic",
-    "data_settings": {"train": 20, "size": 64},
+    "data": {"path": "synthetic", "train": 20, "size": 64},
     "max_epochs": EPOCHS,
     "limit_train_batches": 1,
     "crop_size": 32,
     "batch_size": 1,
-    "retrain_settings": {"max_steps": 3, "crop_size": 32, "batch_size": 2},
+    "retrain": {"max_steps": 3, "crop_size": 32, "batch_size": 2},
 }
 
 

@@ -43,6 +43,18 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
     ]
 
 
+def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Counting, "draw", None)
+    before = {*tmp_path.rglob("*")}
+    (row,) = predict(photos / "a.jpg", model=model)
+    assert row == {"image": str(photos / "a.jpg"), "count": pytest.approx(model.count(photos / "a.jpg"), abs=0.01)}
+    assert {*tmp_path.rglob("*")} == before
+    (photos / "b.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"1 of 2 images were not estimated: "):
+        predict(photos, model=model)
+
+
 def test_views_are_averaged(model, photos, tmp_path):
     (row,) = predict(photos / "a.jpg", model=model, views=8, out=tmp_path / "out")
     assert row["count"] == pytest.approx(model.count(photos / "a.jpg", views=8), abs=0.01)

@@ -9,8 +9,9 @@ import torch
 import yaml
 from conftest import LIGHT, random_architecture
 from pytorch_lightning.callbacks import Callback
+from short import short
 
-from nni_count.commands.retrain import retrain
+import nni_count.commands.retrain as MODULE
 from nni_count.data import open_data
 from nni_count.errors import DataError, Interrupted, RunError, SettingError, TrainingError
 from nni_count.model import load_model
@@ -18,10 +19,11 @@ from nni_count.networks import initialise
 from nni_count.runs.run import Stop
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import crop_loader
-from nni_count.training.learner import Budget, cosine
+from nni_count.training.learner import Length, cosine
+from nni_count.training.settings import Crops
 
-MODULE = sys.modules["nni_count.commands.retrain"]
-TINY = {"crop_size": 32, "batch_size": 2, "network_settings": {"width": 16}, "accelerator": "cpu"}
+retrain = short(MODULE.retrain)
+TINY = {"crop_size": 32, "batch_size": 2, "network": {"width": 16}, "accelerator": "cpu"}
 
 
 def train(data, out, **settings):
@@ -66,11 +68,11 @@ def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
         if row[f"validation_mae_{kind}"]
     )
     assert model.facts["validation_mae"] == pytest.approx(best, rel=1e-4)
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["max_steps"] == 6
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["budget"]["max_steps"] == 6
 
 
 def test_every_map_that_a_network_gives_is_trained(shanghaitech, tmp_path):
-    settings = {"network": "tednet", "network_settings": None, "architecture": None}
+    settings = {"network": "tednet", "architecture": None}
     model = retrain(data=shanghaitech, out=tmp_path / "run", max_steps=1, **{**TINY, **settings})
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert len(state["optimizer_states"][0]["state"]) == len(list(model.network.parameters()))
@@ -160,11 +162,7 @@ def test_a_run_with_a_time_budget_goes_on_with_its_crops(shanghaitech, tmp_path,
 
 def test_training_learns(shanghaitech, tmp_path):
     images, targets = next(
-        iter(
-            crop_loader(
-                open_data(shanghaitech).samples("train"), Counting(), crop_size=64, batch_size=8, stride=4, seed=9
-            )
-        )
+        iter(crop_loader(open_data(shanghaitech).samples("train"), Counting(), Crops(64, 8), stride=4, seed=9))
     )
 
     def loss(network):
@@ -202,9 +200,7 @@ def test_an_image_that_cannot_be_read_stops_with_its_name(shanghaitech, tmp_path
 
 
 def test_enlarging(shanghaitech, tmp_path):
-    model = train(
-        shanghaitech, tmp_path / "run", max_steps=1, network_settings={"cells": 8, "width": 32, "map_stride": 2}
-    )
+    model = train(shanghaitech, tmp_path / "run", max_steps=1, network={"cells": 8, "width": 32, "map_stride": 2})
     settings = model.network.settings
     assert (settings["cells"], settings["width"], settings["taps"], settings["map_stride"]) == (8, 32, [4, 6, 8], 2)
 
@@ -212,7 +208,7 @@ def test_enlarging(shanghaitech, tmp_path):
 def test_fine_tuning_begins_with_a_models_weights(shanghaitech, tmp_path):
     train(shanghaitech, tmp_path / "first", max_steps=3, task=Counting(sigma=3))
     first = tmp_path / "first" / "model.safetensors"
-    settings = {**TINY, "network_settings": None, "learning_rate": 1e-9, "validation_fraction": 0}
+    settings = {**TINY, "network": "amsnet", "learning_rate": 1e-9, "validation_fraction": 0}
     model = retrain(data=shanghaitech, from_model=first, out=tmp_path / "second", max_steps=1, **settings)
     trained = {name for name, _ in model.network.named_parameters()}
     for name, value in weights(load_model(first)).items():
@@ -235,7 +231,7 @@ def test_without_validation_all_images_train_and_the_average_is_kept(shanghaitec
 
 
 def test_schedules():
-    budget = Budget(steps=100, seconds=50)
+    budget = Length(steps=100, seconds=50)
     assert budget.progress(50, 0) == 0.5
     assert budget.progress(50, 40) == 0.8
     assert budget.progress(500, 0) == 1
@@ -258,7 +254,8 @@ sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parents[1])!r})
 from conftest import LIGHT, random_architecture
 import nni_count
 model = nni_count.retrain(data={str(shanghaitech)!r}, architecture=random_architecture(0, LIGHT),
-    out={str(tmp_path / "run")!r}, max_steps=1, crop_size=32, batch_size=2, network_settings={{"width": 16}})
+    out={str(tmp_path / "run")!r}, budget=nni_count.Budget(max_steps=1), crops=nni_count.Crops(32, 2),
+    network={{"width": 16}})
 nni_count.evaluate(model={str(tmp_path / "run/model.safetensors")!r}, data={str(shanghaitech)!r},
     out={str(tmp_path / "evaluation")!r})
 assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
@@ -292,6 +289,6 @@ def test_another_run_in_the_folder_is_not_touched(shanghaitech, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     with pytest.raises(RunError, match="is not empty"):
         train(shanghaitech, tmp_path / "run", max_steps=1)
-    with pytest.raises(RunError, match="was begun with crop_size 32, not 64"):
+    with pytest.raises(RunError, match=r"was begun with crops\.size 32, not 64"):
         train(shanghaitech, tmp_path / "run", max_steps=1, crop_size=64, resume=True)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before

@@ -17,20 +17,22 @@ import yaml
 from nni.nas.nn.pytorch import LayerChoice, MutableDropout
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.callbacks import Callback
+from short import short
 
 from nni_count.architecture import read_architecture
+from nni_count.commands import search as module
 from nni_count.commands.decode import decode
-from nni_count.commands.search import search
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, RunError, SettingError, TrainingError
 from nni_count.networks import create
 from nni_count.ops import NONE
-from nni_count.searching.after_epoch import EarlyStop
 from nni_count.searching.cost import Cost, cost_table
+from nni_count.searching.settings import EarlyStop
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel, RandomOneShot
 
+search = short(module.search)
 STRATEGIES = {
     "DARTS": DARTS,
     "GumbelDARTS": GumbelDARTS,
@@ -216,8 +218,13 @@ def test_alpha_and_weights_move_in_every_epoch(searched):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_warm_up_keeps_alpha_and_moves_the_weights(name, tmp_path, capfd):
+    class Ending(Callback):
+        def on_train_epoch_end(self, trainer, module):
+            trainer.should_stop = True
+
     disturb(when=0, presses=0)
-    run(tmp_path / "run", STRATEGIES[name](warmup_epochs=1), space=DisturbedSpace, max_epochs=1)
+    with pytest.warns(UserWarning, match="the search ended while it was warming up: α and β are as they were drawn"):
+        run(tmp_path / "run", STRATEGIES[name](warmup_epochs=1), space=DisturbedSpace, callbacks=[Ending()])
     trained = state(tmp_path / "run")["state_dict"]
     moved = {
         name: not torch.equal(value, trained[f"training_module._model.{name}"])
@@ -326,11 +333,19 @@ def test_the_optimiser_and_the_precision_are_settings(tmp_path):
 def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path):
     """SIGKILL at an arbitrary moment: in the middle of a step, of an epoch's end, of a file."""
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_search as t\n"
+        "import sys; sys.path[:0] = sys.argv[1].split(':'); import test_search as t\n"
         "t.torch.set_num_threads(1)  # sums in another order differ by more than 1e-6\n"
         "t.run(t.Path(sys.argv[2]), t.GDAS(), max_epochs=4, resume=len(sys.argv) > 3)"
     )
-    call = [sys.executable, "-W", "ignore", "-c", script, str(Path(__file__).parent), str(tmp_path / "killed")]
+    call = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        script,
+        f"{Path(__file__).parent}:{Path(__file__).parents[1]}",
+        str(tmp_path / "killed"),
+    ]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     table = tmp_path / "killed" / "metrics.csv"
     while process.poll() is None and not (table.is_file() and len(table.read_text().splitlines()) > 2):

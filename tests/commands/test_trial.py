@@ -2,23 +2,28 @@ import functools
 import json
 import signal
 
-import nni_count.trial as trials
 import numpy as np
 import pytest
 import yaml
+from short import short
 from test_search import DisturbedSpace, Noise, disturb
 
+import nni_count.commands.trial as trials
 from nni_count.architecture import read_architecture
 from nni_count.cli import main
+from nni_count.commands.retrain import retrain
+from nni_count.commands.search import search
 from nni_count.data import open_data
 from nni_count.data.held_out import HeldOut
 from nni_count.errors import DataError, Interrupted, RunError, SettingError
-from nni_count.searching.random_search import draw, random_search
+from nni_count.searching.portal import from_nni
+from nni_count.searching.random_search import RandomBudget, draw, random_search
 from search_spaces import AMSNetSpace
 from strategies import DARTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+trial = short(trials.trial, search)
 RETRAINING = {"max_steps": 2, "crop_size": 32, "batch_size": 1}
 
 
@@ -40,13 +45,13 @@ def portal(monkeypatch):
 
 def run(out, strategy=None, space=AMSNetSpace, **settings):
     defaults = {"max_epochs": 2, "crop_size": 32, "batch_size": 1, "limit_train_batches": 1, "accelerator": "cpu"}
-    return trials.trial(
+    return trial(
         data=Noise(),
         space=space(width=16, map_stride=4),
         strategy=strategy or DARTS(),
         out=out,
         seed=3,
-        **{**defaults, "retrain_settings": RETRAINING, **settings},
+        **{**defaults, "retrain": RETRAINING, **settings},
     )
 
 
@@ -104,7 +109,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
 
 
 def test_random_search_keeps_the_best_of_what_it_drew(portal, tmp_path):
-    result = run(tmp_path / "run", trials.Random(), random_settings={"evaluations": 2, "steps": 1})
+    result = run(tmp_path / "run", trials.Random(), random=RandomBudget(evaluations=2, steps=1))
     assert (result["strategy"], result["evaluations"]) == ("random", 2)
     maes = [figures["metric"] for kind, figures in portal if kind == "intermediate"]
     assert [figures["default"] for kind, figures in portal if kind == "intermediate"] == [maes[0], min(maes)]
@@ -118,31 +123,33 @@ def test_random_search_keeps_the_best_of_what_it_drew(portal, tmp_path):
 
 
 def test_a_resumed_random_search_trains_nothing_twice(tmp_path):
-    settings = {"data": Noise(), "space": AMSNetSpace(width=16, map_stride=4), "out": tmp_path / "run", "seed": 1}
-    settings["retrain_settings"] = {**RETRAINING, "max_steps": 1}
-    random_search(evaluations=1, **settings)
+    def train(architecture, folder):
+        return short(retrain)(data=Noise(), architecture=architecture, out=folder, **{**RETRAINING, "max_steps": 1})
+
+    settings = {"space": AMSNetSpace(width=16, map_stride=4), "out": tmp_path / "run", "seed": 1, "settings": {}}
+    random_search(train=train, budget=RandomBudget(evaluations=1), **settings)
     first = (tmp_path / "run" / "000" / "model.safetensors").stat().st_mtime_ns
     seen = []
-    random_search(evaluations=2, resume=True, after=seen.append, **settings)
+    random_search(train=train, budget=RandomBudget(evaluations=2), resume=True, after=seen.append, **settings)
     assert (tmp_path / "run" / "000" / "model.safetensors").stat().st_mtime_ns == first
     assert len(seen) == 2
     assert seen[1]["best"] == min(row["metric"] for row in seen)
-    assert random_search(seconds=0.0, resume=True, **settings)  # at least one, and it is there
+    assert random_search(
+        train=train, budget=RandomBudget(seconds=0.0), resume=True, **settings
+    )  # at least one, and it is there
 
 
 def test_settings_that_cannot_work_are_named_before_a_folder_is_made(tmp_path):
     with pytest.raises(SettingError, match=r"retrain: .*max_stps"):
-        run(tmp_path / "run", retrain_settings={"max_stps": 3})
+        run(tmp_path / "run", retrain={"max_stps": 3})
     with pytest.raises(SettingError, match=r"retrain: .*batch_size"):
-        run(tmp_path / "run", retrain_settings={"batch_size": "many"})
-    with pytest.raises(SettingError, match=r"random.speed: there is no such setting; known: .*evaluations"):
-        run(tmp_path / "run", random_settings={"speed": 3})
+        run(tmp_path / "run", retrain={"batch_size": "many"})
     with pytest.raises(SettingError, match="nothing to choose by"):
         run(
             tmp_path / "run",
             trials.Random(),
-            random_settings={"evaluations": 1},
-            retrain_settings={"validation_fraction": 0},
+            random=RandomBudget(evaluations=1),
+            retrain={"validation_fraction": 0},
         )
     with pytest.raises(SettingError, match="random: give a time"):
         run(tmp_path / "run", trials.Random())
@@ -161,17 +168,16 @@ def test_parameters_become_options_owners_first(within_nni, tmp_path):
     within_nni({"strategy.k": 4, "strategy": "PartialChannel", "learning_rate": 1e-05, "space.taps": [4, 5, 6]})
     out = tmp_path / "trial" / "run"
     expected = ["--strategy=PartialChannel", "--learning_rate=1e-05", "--strategy.k=4", "--space.taps=[4, 5, 6]"]
-    assert sorted(trials.from_nni()) == sorted([*expected, f"--out={out}"])
-    assert trials.from_nni().index(expected[0]) < trials.from_nni().index(expected[2])
+    assert sorted(from_nni()) == sorted([*expected, f"--out={out}"])
+    assert from_nni().index(expected[0]) < from_nni().index(expected[2])
     out.mkdir(parents=True)
     (out / "config.yaml").touch()
-    assert trials.from_nni()[-1] == "--resume"
+    assert from_nni()[-1] == "--resume"
 
 
 def test_a_trial_takes_nnis_parameters_over_the_base_configuration(within_nni, portal, tmp_path, capsys):
     base = {
-        "data": "synthetic",
-        "data_settings": {"train": 8, "size": 64},
+        "data": {"path": "synthetic", "train": 8, "size": 64},
         "space": {"class_path": "search_spaces.AMSNetSpace", "init_args": {"width": 32, "map_stride": 4}},
         "strategy": {"class_path": "strategies.DARTS", "init_args": {"arc_learning_rate": 0.1}},
         "max_epochs": 1,
@@ -179,7 +185,7 @@ def test_a_trial_takes_nnis_parameters_over_the_base_configuration(within_nni, p
         "crop_size": 32,
         "batch_size": 1,
         "accelerator": "cpu",
-        "retrain_settings": RETRAINING,
+        "retrain": RETRAINING,
     }
     (tmp_path / "base.yml").write_text(yaml.safe_dump(base))
     within_nni({"strategy": "GDAS", "space.width": 16, "seed": 5, "retrain.max_steps": 1, "learning_rate": 0.002})
@@ -189,7 +195,7 @@ def test_a_trial_takes_nnis_parameters_over_the_base_configuration(within_nni, p
     assert (result["strategy"], result["seed"]) == ("GDAS", 5)
     assert (result["network"]["width"], result["retraining"]["steps"]) == (16, 1)
     configuration = yaml.safe_load((out / "config.yaml").read_text())
-    assert configuration["learning_rate"] == 0.002
+    assert configuration["recipe"]["learning_rate"] == 0.002
     assert configuration["strategy"]["init_args"]["arc_learning_rate"] == 0.1
     assert "validation MAE" in capsys.readouterr().out
     assert main(["trial", "--config", str(tmp_path / "base.yml")]) == 0  # NNI starts it again: nothing is left to do
@@ -217,9 +223,9 @@ def test_a_parameter_that_fits_nothing_fails_the_trial_with_its_reason(within_nn
 
 def test_a_missing_folder_is_plainly_missing_outside_of_nni():
     with pytest.raises(DataError) as error:
-        trials._open("/mnt/elsewhere", {})
+        trials._open("/mnt/elsewhere")
     assert "trial" not in str(error.value)
-    assert trials._open(open_data("synthetic"), {}).name == "synthetic crowds"
+    assert trials._open(open_data("synthetic")).name == "synthetic crowds"
 
 
 def test_a_manager_that_is_gone_costs_no_figures(monkeypatch, tmp_path, within_nni):
@@ -233,7 +239,7 @@ def test_a_manager_that_is_gone_costs_no_figures(monkeypatch, tmp_path, within_n
     assert (tmp_path / "run" / "result.json").is_file()
     monkeypatch.setattr(trials.nni, "get_next_parameter", gone)
     with pytest.raises(RunError, match="nnictl resume"):
-        trials.from_nni()
+        from_nni()
 
 
 def test_signals_are_as_before_after_a_trial(portal, tmp_path):

@@ -53,7 +53,7 @@ def test_the_ablation_has_the_papers_six_rows():
 def table(tmp_path):
     write_architecture(random_architecture(0, LIGHT), tmp_path / "cells.yaml")
     common = {"crop_size": 32, "batch_size": 2, "max_epochs": 99}
-    cells = {"architecture": "cells.yaml", "network_settings": {"width": 16}, "loss": "sal"}
+    cells = {"architecture": "cells.yaml", "network": {"width": 16}, "loss": "sal"}
     path = tmp_path / "table.yaml"
     content = {"title": "Two", "common": common, "rows": {"MCNN": {"network": "mcnn"}, "A B": cells}}
     path.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nni_count.losses import count_loss
+from nni_count.losses.count import count_loss
 
 
 def test_the_count_term_is_the_square_of_the_mean_densitys_error():

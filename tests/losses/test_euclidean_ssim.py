@@ -1,6 +1,6 @@
 import torch
 
-from nni_count.losses import euclidean_ssim_loss, mean_ssim
+from nni_count.losses.euclidean_ssim import euclidean_ssim_loss, mean_ssim
 
 
 def test_ssim_is_that_of_gaussian_windows_cut_off_at_the_border():

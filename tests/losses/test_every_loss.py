@@ -5,7 +5,9 @@ import torch
 
 from nni_count.data.pixels import normalise
 from nni_count.data.synthetic import synthetic_crowds
-from nni_count.losses import LOSSES, ScalePyramidLoss, SpatialAbstractionLoss, create_loss
+from nni_count.losses import LOSSES, create_loss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
+from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
 from nni_count.networks import create, initialise
 from nni_count.tasks.counting import Counting
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.losses import ScalePyramidLoss, SquareError, scale_pyramid_loss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss, scale_pyramid_loss
+from nni_count.losses.square_error import SquareError
 from nni_count.ops import POOLINGS
 
 

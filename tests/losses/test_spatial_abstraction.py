@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nni_count.errors import SettingError
-from nni_count.losses import spatial_abstraction_loss
+from nni_count.losses.spatial_abstraction import spatial_abstraction_loss
 
 
 def test_sal_compares_maxima_of_cascaded_pools():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nni_count.losses import spatial_correlation_loss
+from nni_count.losses.spatial_correlation import spatial_correlation_loss
 
 
 def test_scl_is_the_cosine_of_each_sample():

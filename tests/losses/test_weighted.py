@@ -2,14 +2,10 @@ import pytest
 import torch
 
 from nni_count.errors import SettingError
-from nni_count.losses import (
-    DEFAULT_PYRAMID,
-    LOSSES,
-    ScalePyramidLoss,
-    SpatialAbstractionLoss,
-    SpatialCorrelationLoss,
-    create_loss,
-)
+from nni_count.losses import LOSSES, create_loss
+from nni_count.losses.scale_pyramid import DEFAULT_PYRAMID, ScalePyramidLoss
+from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
+from nni_count.losses.spatial_correlation import SpatialCorrelationLoss
 
 ESTIMATE, TARGET = torch.rand(2, 2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 

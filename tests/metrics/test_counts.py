@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nni_count.data.density import density_map
-from nni_count.metrics import count_errors, game, intervals, mae_by_density
+from nni_count.metrics.counts import count_errors, game, intervals, mae_by_density
 
 
 def test_count_errors_by_hand():

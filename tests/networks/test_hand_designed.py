@@ -1,5 +1,6 @@
 import pytest
 import torch
+from short import short
 from torchvision.models import VGG16_Weights
 
 from nni_count.commands.evaluate import evaluate
@@ -191,7 +192,7 @@ def test_labels_of_the_switch_weigh_alike_however_rare():
 def test_mcnn_is_trained_saved_loaded_evaluated_and_predicted_with_like_a_searched_network(shanghaitech, tmp_path):
     run = tmp_path / "run"
     settings = {"max_steps": 4, "crop_size": 32, "batch_size": 2, "accelerator": "cpu"}
-    model = retrain(data=shanghaitech, out=run, network="mcnn", **settings)
+    model = short(retrain)(data=shanghaitech, out=run, network="mcnn", **settings)
     loaded = load_model(run / "model.safetensors")
     assert loaded.architecture is None
     torch.testing.assert_close(loaded.network.state_dict(), model.network.state_dict())

@@ -24,10 +24,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_a_run_records_its_settings(tmp_path):
-    run = open_run(tmp_path / "a" / "b", "retrain", {"data": tmp_path, "seed": 3, "network_settings": {"width": 16}})
+    run = open_run(tmp_path / "a" / "b", "retrain", {"data": tmp_path, "seed": 3, "network": {"width": 16}})
     text = (run.folder / "config.yaml").read_text()
     assert text.startswith("# nni-count retrain\n")
-    assert yaml.safe_load(text) == {"data": str(tmp_path), "seed": 3, "network_settings": {"width": 16}}
+    assert yaml.safe_load(text) == {
+        "data": str(tmp_path),
+        "seed": 3,
+        "network": {"width": 16},
+        "out": str(tmp_path / "a" / "b"),
+    }
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

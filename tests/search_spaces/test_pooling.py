@@ -4,7 +4,7 @@ from nni.nas.space import model_context
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.losses import ScalePyramidLoss, scale_pyramid_loss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss, scale_pyramid_loss
 from nni_count.ops import POOLINGS
 from search_spaces import AMSNetSpace
 from search_spaces.pooling import SearchedPyramid

@@ -4,8 +4,9 @@ import pytest
 import torch
 from samples import random_sample
 
-from nni_count.searching.after_epoch import EarlyStop, entropy
+from nni_count.searching.after_epoch import entropy
 from nni_count.searching.frozen import frozen, recalibrate
+from nni_count.searching.settings import EarlyStop
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, PartialChannel
 

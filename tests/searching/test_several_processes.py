@@ -18,6 +18,9 @@ import torch
 import strategies
 from nni_count.runs.run import rank
 from nni_count.commands.search import search
+from nni_count.searching import job
+from nni_count.searching.settings import SearchBudget
+from nni_count.training.settings import Compute, Crops
 from search_spaces import AMSNetSpace
 
 name, settings, folder = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
@@ -39,20 +42,18 @@ class Seen(AMSNetSpace):
         return super().forward(image)
 
 
-import nni_count.commands.search as module
-
-
-def recorded(samples, seed, original=module.halves):
+def recorded(samples, seed, original=job.halves):
     parts = original(samples, seed)
     halves.extend([sample.name for sample in part] for part in parts)
     return parts
 
 
-module.halves = recorded
+job.halves = recorded
 search(
-    data="synthetic", data_settings={"train": 8, "test": 1, "size": 48},
+    data={"path": "synthetic", "train": 8, "test": 1, "size": 48},
     space=Seen(width=64 if name == "PartialChannel" else 16, map_stride=4), strategy=Kept(**settings),
-    out=f"{folder}/run", devices=2, max_epochs=2, crop_size=32, batch_size=1, limit_train_batches=2, accelerator="cpu",
+    out=f"{folder}/run", budget=SearchBudget(max_epochs=2, limit_train_batches=2), crops=Crops(32, 1),
+    compute=Compute("cpu", 2),
 )
 state = {key: value for key, value in kept["module"].state_dict().items() if "running" not in key}
 torch.save({"state": state, "images": Seen.images, "halves": halves}, f"{folder}/{rank()}.pt")

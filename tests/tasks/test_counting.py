@@ -3,7 +3,7 @@ import pytest
 
 from nni_count.data.density import density_map
 from nni_count.data.sample import Sample
-from nni_count.metrics import MAP_PROTOCOLS
+from nni_count.metrics.maps import MAP_PROTOCOLS
 from nni_count.tasks.counting import Counting
 
 SHAPE = (48, 64)

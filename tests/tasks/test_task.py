@@ -13,19 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
+from short import short
 
 from nni_count.architecture import read_architecture
 from nni_count.cli import main
+from nni_count.commands import retrain as command
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.commands.predict import predict
-from nni_count.commands.retrain import retrain
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, ModelError, SettingError
 from nni_count.model import load_model
 from nni_count.tasks.counting import Counting
 from nni_count.tasks.task import Task, check_task, create_task, middles, usual_task
-from nni_count.training.crops import Augmentation, CropStream
+from nni_count.training.crops import CropStream
+from nni_count.training.settings import Augmentation, Crops
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,12 @@ def colour_sample(number=0, size=(40, 48)):
     return Sample(f"colour-{number}", np.zeros((0, 2)), lambda: image, read_map=red_green)
 
 
+retrain = short(command.retrain)
 TINY = {
     "architecture": random_architecture(0, LIGHT),
     "crop_size": 32,
     "batch_size": 2,
-    "network_settings": {"width": 16},
+    "network": {"width": 16},
     "accelerator": "cpu",
 }
 
@@ -100,7 +103,7 @@ TINY = {
 def test_maps_go_where_their_pixels_go(position, rotation, scale, quarter_turns):
     augmentation = Augmentation(rotation=rotation, scale=scale, quarter_turns=quarter_turns)
     stream = CropStream(
-        [colour_sample(size=(96, 120))], Brightness(1), crop_size=64, stride=1, seed=0, augmentation=augmentation
+        [colour_sample(size=(96, 120))], Brightness(1), Crops(64, augmentation=augmentation), stride=1, seed=0
     )
     crop, target = stream[position]
     shown = np.moveaxis(crop[:, :, :2].astype(np.float32) / 255, 2, 0)
@@ -113,7 +116,7 @@ def test_maps_go_where_their_pixels_go(position, rotation, scale, quarter_turns)
 def test_beyond_the_image_a_map_is_zero():
     augmentation = Augmentation(rotation=0)
     stream = CropStream(
-        [colour_sample(size=(16, 16))], Brightness(1), crop_size=64, stride=1, seed=0, augmentation=augmentation
+        [colour_sample(size=(16, 16))], Brightness(1), Crops(64, augmentation=augmentation), stride=1, seed=0
     )
     assert np.count_nonzero(stream[0][1].any(0)) == 16 * 16
 
@@ -133,7 +136,7 @@ def test_quarter_turns_take_points_along():
     places = set()
     for position in range(40):
         augmentation = Augmentation(rotation=0, quarter_turns=True)
-        stream = CropStream([sample], Counting(), crop_size=64, stride=1, seed=0, augmentation=augmentation)
+        stream = CropStream([sample], Counting(), Crops(64, augmentation=augmentation), stride=1, seed=0)
         crop, target = stream[position]
         y, x = np.argwhere(crop[:, :, 0])[0]
         assert np.unravel_index(target[0].argmax(), (64, 64)) == (y, x)
@@ -150,7 +153,7 @@ def test_a_crop_knows_its_zoom():
             return super().target(sample, shape, stride)
 
     augmentation = Augmentation(rotation=0, scale=(1.5, 1.5))
-    stream = CropStream([colour_sample()], Watched(), crop_size=24, stride=1, seed=0, augmentation=augmentation)
+    stream = CropStream([colour_sample()], Watched(), Crops(24, augmentation=augmentation), stride=1, seed=0)
     stream[0]
     assert zooms == [1.5]
 
@@ -185,12 +188,13 @@ def test_another_task_from_retraining_to_prediction(tmp_path):
 
 
 def test_another_task_is_searched_and_its_channels_follow(tmp_path):
-    from nni_count.commands.search import search
+    from nni_count.commands.search import search as searching
     from search_spaces import AMSNetSpace
     from strategies import DARTS
 
     settings = {"max_epochs": 1, "crop_size": 32, "batch_size": 1, "limit_train_batches": 1, "accelerator": "cpu"}
     space = AMSNetSpace(width=16, map_stride=4)
+    search = short(searching)
     search(data=Colours(), space=space, strategy=DARTS(), task=Brightness(), out=tmp_path / "run", **settings)
     assert read_architecture(tmp_path / "run" / "architecture.yaml").network["out_channels"] == 2
     three = AMSNetSpace(width=16, map_stride=4, out_channels=3)
@@ -199,7 +203,7 @@ def test_another_task_is_searched_and_its_channels_follow(tmp_path):
 
 
 def test_channels_that_are_asked_for_must_be_the_tasks(tmp_path):
-    changed = {**TINY, "network_settings": {"width": 16, "out_channels": 3}}
+    changed = {**TINY, "network": {"width": 16, "out_channels": 3}}
     with pytest.raises(SettingError, match=r"network.out_channels: 3; the task regresses 2 map\(s\)"):
         retrain(data=Colours(), task=Brightness(), out=tmp_path / "run", max_steps=1, **changed)
 
@@ -259,7 +263,7 @@ def test_what_does_not_fit_is_said_at_the_first_sample_with_its_file(tmp_path, t
 
 def test_a_later_sample_that_does_not_fit_is_said_too(tmp_path):
     samples = [colour_sample(0), replace(colour_sample(1), path=tmp_path / "second.png", **maps(((2, 3, 4), 1.0)))]
-    stream = CropStream(samples, Brightness(), crop_size=32, stride=1, seed=0)
+    stream = CropStream(samples, Brightness(), Crops(32), stride=1, seed=0)
     with pytest.raises(DataError, match=r"second.png: its map has the shape \(2, 3, 4\)"):
         [stream[position] for position in range(2)]
 
@@ -282,7 +286,7 @@ def test_a_task_is_found_by_name_and_by_path(tmp_path, monkeypatch):
             create_task(name)
     with pytest.raises(SettingError, match="sgima"):
         create_task("Theirs", {"sgima": 3})
-    with pytest.raises(SettingError, match=r"task: str is no nni_count\.task\.Task"):
+    with pytest.raises(SettingError, match=r"task: str is no nni_count\.Task"):
         check_task("Counting", colour_sample())
 
 

@@ -1,6 +1,5 @@
-import inspect
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import islice
 from multiprocessing.reduction import ForkingPickler
 
@@ -17,20 +16,28 @@ from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import WholeImages, crop_loader
-from nni_count.training.cache import cache_bytes
-from nni_count.training.crops import Augmentation, CropStream, Window
+from nni_count.training.crops import CropStream, Window
 from nni_count.training.datamodule import TrainingData
+from nni_count.training.settings import Augmentation, Crops
 
 # fewer cores than workers are enough for a test
 pytestmark = pytest.mark.filterwarnings("ignore:.*will create 2 worker processes")
 
 
+def divided(settings):
+    """Those of ``Crops`` together, the others beside them."""
+    own = {field.name for field in fields(Crops)} & settings.keys()
+    return {"crops": Crops(**{name: settings.pop(name) for name in own}), **settings}
+
+
 def stream(samples, **settings):
-    return CropStream(samples, Counting(), **{"crop_size": 64, "stride": 1, "seed": 0, **settings})
+    return CropStream(samples, Counting(), **divided({"size": 64, "stride": 1, "seed": 0, **settings}))
 
 
 def loader(samples, **settings):
-    return crop_loader(samples, Counting(), **{"crop_size": 32, "batch_size": 2, "stride": 4, "seed": 3, **settings})
+    return crop_loader(
+        samples, Counting(), **divided({"size": 32, "batch_size": 2, "stride": 4, "seed": 3, **settings})
+    )
 
 
 def marked(points, size):
@@ -56,7 +63,7 @@ def counting_reads(samples):
 def test_points_go_where_their_pixels_go(position, scale, points_share):
     points = np.array([[150.5, 130.5]])
     augmentation = Augmentation(rotation=40, scale=scale, points_share=points_share)
-    image, target = stream([marked(points, (260, 300))], crop_size=128, augmentation=augmentation)[position]
+    image, target = stream([marked(points, (260, 300))], size=128, augmentation=augmentation)[position]
     density = target[0] / 100
     rows, columns = np.mgrid[:128, :128] + 0.5
     grey = image[:, :, 0].astype(float) * (np.abs(image[:, :, 0] - 124.0) > 3)  # the filled border has 124
@@ -93,7 +100,7 @@ def test_scale_enlarges():
     image[:, ::20] = 255  # a line every 20 pixels
     crops = stream(
         [Sample("lines", np.zeros((0, 2)), lambda: image)],
-        crop_size=128,
+        size=128,
         augmentation=Augmentation(rotation=0, scale=(2, 2)),
     )
     middle = crops[0][0][64, :, 0].astype(float)
@@ -109,7 +116,7 @@ def test_a_point_on_a_pixel_edge_is_in_a_crop_exactly_when_its_pixel_is(position
     image = np.zeros((90, 120, 3), np.uint8)
     image[tuple(points.astype(int).T[::-1])] = 255
     augmentation = Augmentation(rotation=0, quarter_turns=quarter_turns)
-    crop, target = stream([Sample("", points, lambda: image)], crop_size=16, augmentation=augmentation)[position]
+    crop, target = stream([Sample("", points, lambda: image)], size=16, augmentation=augmentation)[position]
     assert target.sum() / 100 == pytest.approx((crop == 255).all(2).sum(), abs=1e-3)
 
 
@@ -122,7 +129,7 @@ def test_enlargements_are_spread_evenly_over_their_range():
             return super().target(sample, shape, stride)
 
     image = marked(np.zeros((0, 2)), (300, 300))
-    crops = CropStream([image], Watched(), crop_size=64, stride=4, seed=0, augmentation=Augmentation(scale=(0.5, 2)))
+    crops = CropStream([image], Watched(), Crops(64, augmentation=Augmentation(scale=(0.5, 2))), stride=4, seed=0)
     for position in range(200):
         crops[position]
     assert 0.5 <= min(zooms) < 0.55
@@ -174,7 +181,7 @@ def test_an_adaptive_kernel_knows_the_neighbours_outside_the_crop():
             given.append(len(sample.points))
             return super().target(sample, shape, stride)
 
-    crops = CropStream([marked(points, (100, 100))], Watched(), crop_size=16, stride=1, seed=0)
+    crops = CropStream([marked(points, (100, 100))], Watched(), Crops(16), stride=1, seed=0)
     assert any(crops[position][1].sum() == 0 for position in range(9))
     assert set(given) == {2}
 
@@ -285,8 +292,7 @@ def test_workers_share_what_they_have_decoded(tmp_path):
 def test_shanghaitech_a_fits_the_default_cache(real_data):
     dataset = open_data(real_data / "shanghaitech" / "part_A_final")
     pixels = sum(np.prod(image_size(sample.path)) for sample in dataset.samples("all"))
-    default = inspect.signature(TrainingData).parameters["cache_gb"].default
-    assert 3 * pixels < cache_bytes(default)
+    assert 3 * pixels < Crops().cache_bytes
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -296,12 +302,9 @@ def test_the_data_module_gives_crops_and_whole_images_within_one_bound(workers):
         samples[:6],
         samples[6:],
         Counting(),
-        crop_size=32,
-        batch_size=2,
+        Crops(32, 2, num_workers=workers, cache_gb=8 * 64 * 64 * 3 / 2**30),
         stride=4,
         seed=3,
-        num_workers=workers,
-        cache_gb=8 * 64 * 64 * 3 / 2**30,
     )
     torch.testing.assert_close(list(data.train_dataloader()), list(loader(samples[:6])), rtol=0, atol=0)
     whole = list(data.val_dataloader())
@@ -323,7 +326,7 @@ def test_whole_images_may_have_any_size():
 @pytest.mark.parametrize("size", [8, 33])
 def test_an_odd_crop_is_refused(size):
     with pytest.raises(SettingError, match="crop_size"):
-        stream([], crop_size=size)
+        stream([], size=size)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +346,5 @@ def test_an_odd_augmentation_is_refused(settings, message):
 
 @pytest.mark.parametrize("gigabytes", [-1, float("nan"), 1e9])
 def test_an_odd_cache_is_refused(gigabytes):
-    samples = synthetic_crowds(2, size=(64, 64))
     with pytest.raises(SettingError, match="cache_gb"):
-        TrainingData(samples, samples, Counting(), crop_size=32, batch_size=2, stride=4, seed=3, cache_gb=gigabytes)
+        Crops(cache_gb=gigabytes)

@@ -4,8 +4,9 @@ import warnings
 
 import pytest
 
-from nni_count import settings
 from nni_count.errors import SettingError
+from nni_count.training import settings
+from nni_count.training.settings import Compute
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "auto"])
@@ -13,7 +14,7 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(monkeypatch, accelerato
     monkeypatch.setattr(settings, "processor", lambda: {"avx512_bf16": False})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.warns(UserWarning, match="slower than 32-true here"):
-        settings.check_precision("bf16-mixed", accelerator)
+        Compute(accelerator, precision="bf16-mixed").warn()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_nothing_is_said_where_it_is_fast_or_not_known(monkeypatch, precision, a
     monkeypatch.setattr(settings, "processor", lambda: capable)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        settings.check_precision(precision, accelerator)
+        Compute(accelerator, precision=precision).warn()
 
 
 def test_what_the_processor_is_capable_of_is_plain():
@@ -34,4 +35,4 @@ def test_what_the_processor_is_capable_of_is_plain():
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(SettingError, match="precision: '16-mixed' is unknown"):
-        settings.check_precision("16-mixed", "cpu")
+        Compute("cpu", precision="16-mixed")

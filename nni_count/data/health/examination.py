@@ -43,7 +43,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images of different parts that look alike; ``distance`` as in :class:`NearDuplicate`."""
+    """Two images of different parts that look alike.
+
+    Args:
+        first: the image.
+        second: its look-alike.
+        distance: signs of their perceptual hashes that differ.
+        mirrored: the look-alike is the image seen in a mirror.
+    """
 
     first: Look
     second: Look

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
-
-from nni_count.data.sample import Sample
 
 SIDE = 32  # pixels: the photo is shrunk to a square of this size before its frequencies are taken
 KEPT = 16  # frequencies along each axis
@@ -20,23 +15,6 @@ LIMIT = 72
 
 #: a mirrored photo has the other sign in every odd horizontal frequency
 _MIRROR = np.tile((-1.0) ** np.arange(KEPT), KEPT)[1:].astype(np.float32)
-
-
-@dataclass(frozen=True)
-class NearDuplicate:
-    """An image and the one of another part that looks most like it.
-
-    Args:
-        first: name of the image.
-        second: name of its look-alike.
-        distance: signs that differ, 0 to ``LIMIT`` of ``BITS``.
-        mirrored: the look-alike is the image seen in a mirror.
-    """
-
-    first: str
-    second: str
-    distance: int
-    mirrored: bool
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
@@ -56,31 +34,6 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
     if np.abs(frequencies).max() < BLANK:
         return np.zeros(BITS, np.float32)
     return np.where(frequencies > 0, 1, -1).astype(np.float32)
-
-
-def near_duplicates(first: Sequence[Sample], second: Sequence[Sample], *, limit: int = LIMIT) -> list[NearDuplicate]:
-    """The images of one part that are in another part too, or nearly; for instance training images in the test part.
-
-    Args:
-        first: the part whose images may be left out.
-        second: the part they are compared with.
-        limit: the largest number of differing signs.
-
-    Returns:
-        One for each image of ``first`` that has a look-alike, with the nearest one; in the order of ``first``.
-
-    Raises:
-        DataError: an image cannot be read.
-    """
-    hashes = [np.stack([perceptual_hash(sample.read()) for sample in part]) for part in (first, second) if part]
-    if len(hashes) < 2:
-        return []
-    found = nearest(*hashes)
-    return [
-        NearDuplicate(sample.name, second[index].name, distance, mirrored)
-        for sample, (index, distance, mirrored) in zip(first, found, strict=True)
-        if distance <= limit
-    ]
 
 
 def nearest(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int, bool]]:

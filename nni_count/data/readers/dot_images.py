@@ -30,6 +30,7 @@ class DotImages(Dataset):
     """
 
     layout = "001cell.png, 001dots.png … (or NAME.png, NAME_dots.png)"
+    splits = ("train", "test")
 
     def __init__(self, root: str | Path, *, train_images: int | None = None, train_seed: int = 0, **common: Any):
         super().__init__(root, **common)
@@ -42,10 +43,6 @@ class DotImages(Dataset):
     @staticmethod
     def recognises(root: Path) -> bool:
         return any(root.glob(f"*{ENDING}.png"))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "test")
 
     def read(self, split: str) -> list[Sample]:
         found = find_images(self.root)

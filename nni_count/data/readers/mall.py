@@ -22,14 +22,11 @@ class Mall(Dataset):
     """
 
     layout = "frames/seq_*.jpg with mall_gt.mat"
+    splits = ("train", "test")
 
     @staticmethod
     def recognises(root: Path) -> bool:
         return (root / "mall_gt.mat").is_file()
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "test")
 
     def read(self, split: str) -> list[Sample]:
         path, folder = self.root / "mall_gt.mat", self.root / "frames"

@@ -30,6 +30,7 @@ class UCFCC50(Dataset):
     """
 
     layout = "1.jpg, 1_ann.mat …"
+    splits = ("train", "test")
 
     def __init__(
         self,
@@ -57,10 +58,6 @@ class UCFCC50(Dataset):
     @staticmethod
     def recognises(root: Path) -> bool:
         return any(path.name.removesuffix("_ann.mat").isdigit() for path in root.glob("*_ann.mat"))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "test")
 
     def read(self, split: str) -> list[Sample]:
         images, points = find_images(self.root), find_files(self.root, ".mat", ending="_ann")

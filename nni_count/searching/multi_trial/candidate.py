@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nni_count.architecture import Architecture
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
-from nni_count.losses import ScalePyramidLoss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import Network, create, initialise, number_of_parameters
 from nni_count.runs.files import whole
 from nni_count.searching.recipe import SpaceTraining

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from nni_count.data import open_data
-from nni_count.data.health.near_duplicates import BITS, near_duplicates, nearest, perceptual_hash
+from nni_count.data.health.examination import look_at, pairs_across
+from nni_count.data.health.near_duplicates import BITS, nearest, perceptual_hash
 from nni_count.data.synthetic import synthetic_crowds
 
 PHOTOS = synthetic_crowds(12, seed=3, size=(120, 160))
@@ -39,6 +40,12 @@ def mirrored(image):
     return np.ascontiguousarray(image[:, ::-1])
 
 
+def near_duplicates(first, second):
+    """The pairs between two parts, as ``doctor`` finds them."""
+    looks = [look for part, samples in (("train", first), ("test", second)) for look in look_at(part, samples)[0]]
+    return pairs_across(looks, ["train", "test"])
+
+
 def changed(samples, change):
     return [
         replace(sample, name=f"copy of {sample.name}", read=lambda s=sample: change(s.read())) for sample in samples
@@ -48,7 +55,7 @@ def changed(samples, change):
 @pytest.mark.parametrize("change", [recompressed, smaller, larger, brighter, grey, noisy, mirrored])
 def test_a_changed_copy_is_found_and_nothing_else(change):
     found = near_duplicates(PHOTOS, changed(PHOTOS[::2], change))
-    assert [(pair.first, pair.second) for pair in found] == [
+    assert [(pair.first.sample.name, pair.second.sample.name) for pair in found] == [
         (sample.name, f"copy of {sample.name}") for sample in PHOTOS[::2]
     ]
     assert all(pair.mirrored == (change is mirrored) for pair in found)
@@ -84,7 +91,10 @@ def test_a_mirrored_hash_is_that_of_the_mirrored_image():
 def test_the_known_near_duplicates_of_shanghaitech_are_found_and_no_others(real_data):
     dataset = open_data(real_data / "shanghaitech" / "part_A_final")
     found = near_duplicates(dataset.samples("train"), dataset.samples("test"))
-    names = {(pair.first.removeprefix("IMG_"), pair.second.removeprefix("IMG_")): pair.distance for pair in found}
+    names = {
+        tuple(look.sample.name.removeprefix("IMG_") for look in (pair.first, pair.second)): pair.distance
+        for pair in found
+    }
     assert set(names) == {
         ("121", "98"),
         ("139", "82"),

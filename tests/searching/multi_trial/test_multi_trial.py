@@ -15,9 +15,10 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from short import short
 
 from nni_count.architecture import read_architecture
-from nni_count.commands.search import search
+from nni_count.commands import search as _search
 from nni_count.data import halves, open_data
 from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.run import Run
@@ -25,9 +26,11 @@ from nni_count.searching.multi_trial.candidate import Candidate
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.multi_trial.search import seed_strategy
 from nni_count.tasks.counting import Counting
-from nni_count.training.crops import USUAL
+from nni_count.training.settings import Crops, Recipe
 from search_spaces import AMSNetSpace
 from strategies import TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
+
+search = short(_search.search)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -102,13 +105,10 @@ def test_a_candidate_learns_from_one_half_and_is_judged_on_the_other(space, tmp_
     candidate = Candidate(
         *parts,
         task=Counting(),
-        recipe=(1e-3, 4e-4, 1e-4, 7),
-        crop_size=32,
-        batch_size=1,
+        recipe=Recipe(),
+        crops=Crops(32, 1, cache_gb=0.1),
+        epochs=7,
         limit_batches=2,
-        augmentation=USUAL,
-        cache_gb=0.1,
-        num_workers=0,
         concurrency=1,
         accelerator="cpu",
         seed=0,
@@ -223,8 +223,7 @@ class BrokenSpace(AMSNetSpace):
 def test_trials_that_fail_end_the_search_with_their_own_words(tmp_path):
     with pytest.raises(TrainingError, match=r"no trial succeeded; .*: ValueError: broken on purpose \(.*stderr"):
         search(
-            data="synthetic",
-            data_settings=DATA,
+            data={"path": "synthetic", **DATA},
             space=BrokenSpace(width=16, map_stride=4),
             strategy=Random(),
             out=tmp_path / "run",
@@ -250,8 +249,7 @@ def test_every_strategy_runs_through_the_training_service(make, space, tmp_path)
     if make.__name__ == "<lambda>" and "PolicyBasedRL" in make.__code__.co_names:
         pytest.importorskip("tianshou")
     found = search(
-        data="synthetic",
-        data_settings=DATA,
+        data={"path": "synthetic", **DATA},
         space=space,
         strategy=make(),
         out=tmp_path / "run",

@@ -50,8 +50,7 @@ class CPU:
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def release(self) -> None:
-        """Give back what no tensor needs."""
-        gc.collect()
+        """Give back what is no longer used, networks before and what a failure held; on a CPU nothing needs it."""
 
 
 class CUDA(CPU):

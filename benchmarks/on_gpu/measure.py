@@ -42,9 +42,12 @@ def measure(options: argparse.Namespace, started: float) -> int:
     out = Path(options.out)
     seconds = math.inf if options.rehearse else 60 * options.minutes  # a rehearsal leaves nothing out
     with tempfile.TemporaryDirectory() as folder:
-        sources = options.data or drawn(Path(folder))
-        data = shanghaitech_a(sources, Path(folder), any_size=options.rehearse)
-        results = Results(out / "results.json", device, _facts(options, device), started)
+        place = Path(folder)
+        data = shanghaitech_a(options.data, place) if options.data else None
+        if options.rehearse:  # the real images, where they were given, have been looked at
+            data = shanghaitech_a(drawn(place), place / "rehearsal", any_size=True)
+        assert data is not None
+        results = Results(out / "results.json", _facts(options, device), started)
         with results.part("search", SEARCH_ENDS * seconds) as part:
             search(part, device, sizes)
         with results.part("inference", INFERENCE_ENDS * seconds) as part:

@@ -29,10 +29,7 @@ CARRIED = {
     "websockets": "websockets",
 }
 #: what NNI imports beside those
-OF_NNI = {
-    name: name
-    for name in ("cloudpickle", "colorama", "filelock", "packaging", "psutil", "requests", "simplejson", "tqdm")
-}
+OF_NNI = {name: name for name in ("cloudpickle", "colorama", "filelock", "packaging", "psutil", "requests", "tqdm")}
 
 
 def missing(names: dict[str, str]) -> list[str]:

@@ -20,7 +20,7 @@ def drawn(folder: Path) -> list[Path]:
     for start, (part, number) in enumerate(NUMBERS.items()):
         for kind in ("images", "ground-truth"):
             (whole / part / kind).mkdir(parents=True)
-        for index, sample in enumerate(synthetic_crowds(number, start=1000 * start, size=(96, 96), people=(3, 12)), 1):
+        for index, sample in enumerate(synthetic_crowds(number, start=1000 * start, size=(64, 64), people=(3, 12)), 1):
             cv2.imwrite(str(whole / part / "images" / f"IMG_{index}.jpg"), sample.read()[:, :, ::-1])
             savemat(whole / part / "ground-truth" / f"GT_IMG_{index}.mat", {"image_info": _image_info(sample.points)})
     return archives(whole, folder / "archives", number=2)

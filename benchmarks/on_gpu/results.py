@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.files import write_text
-from on_gpu.device import CPU
 
 
 class NoTime(Exception):
@@ -24,14 +23,12 @@ class Results:
 
     Args:
         path: of ``results.json``.
-        device: gives memory back after a failure.
         facts: device, command, date, versions.
         started: ``time.monotonic()`` at the start of the run.
     """
 
-    def __init__(self, path: Path, device: CPU, facts: dict[str, Any], started: float):
+    def __init__(self, path: Path, facts: dict[str, Any], started: float):
         self.path = path
-        self.device = device
         self.started = started
         self.content: dict[str, Any] = {"benchmark": "gpu", **facts, "parts": {}}
         self.write()
@@ -60,7 +57,6 @@ class Results:
     @contextmanager
     def guarded(self, facts: dict[str, Any], what: str) -> Iterator[None]:
         """Write down how a part, or a row of it, failed, and go on; out of memory with the size that was asked for."""
-        self.device.release()  # here, since the exception before holds its tensors until its block has ended
         try:
             yield
         except NoTime:

@@ -43,6 +43,7 @@ LEAST_SECONDS = 20.0
 
 def retraining(part: Part, device: CPU, sizes: Sizes, data: Dataset, width: int, out: Path) -> None:
     """Train, keep the weights that are best on the validation part, save them, and judge them on the test part."""
+    device.release()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     pl.seed_everything(SEED, verbose=False)

@@ -121,6 +121,7 @@ def search(part: Part, device: CPU, sizes: Sizes) -> None:
 
 
 def _measure(method: Method, device: CPU, sizes: Sizes) -> dict[str, Any]:
+    device.release()
     step = SearchStep(method, sizes, device.name)
     device.forget_peak()
     times = device.times(step.run, sizes.warm_up, sizes.steps, sizes.seconds)

@@ -68,10 +68,10 @@ SMALLEST = Sizes(
     batches=(1, 2),
     networks=networks(6, 64, 48),
     training_cells=6,
-    training_crop=64,
+    training_crop=32,
     training_batch=2,
     epoch=4,
-    training_seconds=4.0,
+    training_seconds=3.0,
     validations=2,
     workers=1,
 )

@@ -93,14 +93,8 @@ def _retraining(part: dict[str, Any]) -> str:
     made = []
     trainings, test, chosen = part.get("trainings", []), part.get("test"), part.get("chosen")
     for row in trainings:
-        if row.get("waiting_share") is not None:
-            made.append(
-                f"{part['network']} ({part['parameters']:,} parameters, map stride {part['settings']['map_stride']}), "
-                f"{part['batch']} crops of {part['crop']}, {part['precision']}, Adam {part['learning_rate']:g}, seed "
-                f"{part['seed']}: {row['steps']:,} steps in {row['seconds'] / 60:.1f} minutes, validations within; "
-                f"{row['step_milliseconds']:.1f} ms a step, {row['crops_a_second']:.0f} crops a second, "
-                f"{row['waiting_share']:.1%} of the time waiting for data, peak {row['peak_gib']:.2f} GiB"
-            )
+        if "steps" in row:
+            made.append(f"{_trained(part)}: {_training(row)}.")
         if "error" in row:
             made.append(f"**training: {row['error']}**")
     if test and chosen:
@@ -126,6 +120,22 @@ def _retraining(part: dict[str, Any]) -> str:
     if curve:
         made.append(_rows("| minutes | step | loss | validation MAE | of the average |", curve))
     return "\n\n".join(made)
+
+
+def _trained(part: dict[str, Any]) -> str:
+    return (
+        f"{part['network']} ({part['parameters']:,} parameters, map stride {part['settings']['map_stride']}), "
+        f"{part['batch']} crops of {part['crop']}, {part['precision']}, Adam {part['learning_rate']:g}, "
+        f"seed {part['seed']}"
+    )
+
+
+def _training(row: dict[str, Any]) -> str:
+    return (
+        f"{row['steps']:,} steps in {row['seconds'] / 60:.1f} minutes, validations within; "
+        f"{_number(row['step_milliseconds'], '.1f')} ms a step, {_number(row['crops_a_second'], '.0f')} crops a second, "
+        f"{_number(row['waiting_share'], '.1%')} of the time waiting for data, peak {row['peak_gib']:.2f} GiB"
+    )
 
 
 def _number(value: float | None, form: str) -> str:

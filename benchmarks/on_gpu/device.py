@@ -27,6 +27,9 @@ class CPU:
     name = "cpu"
     accelerator = "cpu"
 
+    def __init__(self) -> None:
+        torch.set_num_threads(1)  # what is rehearsed is so small that threads only wait for one another
+
     def describe(self) -> dict[str, Any]:
         return {"device": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
 

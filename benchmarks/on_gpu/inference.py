@@ -36,7 +36,7 @@ def inference(part: Part, device: CPU, sizes: Sizes) -> None:
 def _measure(network: Network, batch: int, device: CPU, sizes: Sizes) -> dict[str, Any]:
     device.release()
     torch.manual_seed(0)
-    network = network.eval().to(device.name, torch.bfloat16, memory_format=torch.channels_last)
+    network = network.eval().to(device.name, torch.bfloat16).to(memory_format=torch.channels_last)
     images = torch.rand(batch, 3, *sizes.image, device=device.name, dtype=torch.bfloat16)
     images = images.to(memory_format=torch.channels_last)
     with torch.inference_mode(), autotuned():

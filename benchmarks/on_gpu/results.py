@@ -121,7 +121,10 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 def failure(error: Exception) -> dict[str, Any]:
     """An exception as facts: ``error``, ``traceback``, and ``asked`` where memory was asked for that was not there."""
     lines = str(error).strip().splitlines() or [""]
-    facts = {"error": f"{type(error).__name__}: {lines[0]}", "traceback": traceback.format_exc().splitlines()[-12:]}
+    facts: dict[str, Any] = {
+        "error": f"{type(error).__name__}: {lines[0]}",
+        "traceback": traceback.format_exc().splitlines()[-12:],
+    }
     if "out of memory" in str(error).lower():
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         facts["error"] = f"out of memory: asked for {asked[1] if asked else 'an unknown size'}"

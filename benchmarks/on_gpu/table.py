@@ -133,8 +133,9 @@ def _trained(part: dict[str, Any]) -> str:
 def _training(row: dict[str, Any]) -> str:
     return (
         f"{row['steps']:,} steps in {row['seconds'] / 60:.1f} minutes, validations within; "
-        f"{_number(row['step_milliseconds'], '.1f')} ms a step, {_number(row['crops_a_second'], '.0f')} crops a second, "
-        f"{_number(row['waiting_share'], '.1%')} of the time waiting for data, peak {row['peak_gib']:.2f} GiB"
+        f"{_number(row['step_milliseconds'], '.1f')} ms a step, "
+        f"{_number(row['crops_a_second'], '.0f')} crops a second, {_number(row['waiting_share'], '.1%')} of the time "
+        f"waiting for data, peak {row['peak_gib']:.2f} GiB"
     )
 
 

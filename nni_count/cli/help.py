@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from ast import literal_eval
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +65,7 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
     groups["others"] = groups.pop("", [])
     for group, members in groups.items():
         if members:
-            about = f": {found[group].meaning}" if group in found else ""
+            about = f": {found[group].meaning}" if group in found.keys() - NAMED.keys() else ""
             lines += textwrap.wrap(f"{group}{about}".rstrip("."), width)
             lines += [*(line for row in members for line in _lines(row, width, positional)), ""]
     return "\n".join([*lines, *textwrap.wrap(NOTE, width)])
@@ -98,10 +97,7 @@ def _rows(found: Mapping[str, Setting], options: Sequence[str], prefix: str = ""
             yield from _named(name, setting, options, first)
         elif fields := setting.fields:
             yield from _rows(fields, options, f"{name}.")
-        elif setting.handed_to is not None:
-            given = setting.module.members.get("GIVEN")  # what the command gives itself
-            left_out = literal_eval(str(given.value)) if given else ()  # type: ignore[union-attr]
-            handed = {n: s for n, s in settings(setting.handed_to).items() if n not in left_out}
+        elif handed := setting.handed:
             yield from _rows(handed, options, f"{name}.")
         else:
             yield _row(name, setting, setting.meaning, first)
@@ -125,8 +121,13 @@ def _named(name: str, setting: Setting, options: Sequence[str], group: str) -> I
         for one in settings(kinds_own).values() if (kinds_own := find(path)) else ():
             merged.setdefault((one.name, one.default_text), (one, []))[1].append(kind)
     group = group or (f"{name} {chosen}: {readable(summary(thing))}" if thing else name)
-    names = f"{setting.meaning} One of {', '.join(known)}, or a dotted path"
-    yield _row(name, setting, names, group)._replace(kind="path" if option == "data" else "name")
+    row = _row(name, setting, setting.meaning, group)
+    if option == "data":
+        yield row
+        yield Row(f"{name}.format", "text", f"its layout, where the files leave doubt: {', '.join(known)}", "", group)
+    else:
+        names = ", ".join(known) if ours else f"{', '.join(known)}, or a dotted path"
+        yield row._replace(kind="name", meaning=f"{row.meaning} One of {names}")
     for one, kinds in merged.values():
         others = [kind for kind in known if kind not in kinds]
         of = f"all but {', '.join(others)}: " if len(others) < len(kinds) else f"{', '.join(kinds)}: "

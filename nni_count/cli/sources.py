@@ -72,6 +72,15 @@ class Setting:
         found = settings(kind)
         return found | {part.name: replace(found[part.name], default=part.value) for part in given}
 
+    @property
+    def handed(self) -> Mapping[str, Setting]:
+        """What it holds for another function or class, without the module's ``GIVEN``, which it is given anyway."""
+        if self.handed_to is None:
+            return {}
+        given = self.module.members.get("GIVEN")
+        names = literal_eval(str(given.value)) if isinstance(given, griffe.Attribute) else ()
+        return {name: setting for name, setting in settings(self.handed_to).items() if name not in names}
+
 
 @cache
 def module(path: str) -> griffe.Module | None:
@@ -151,7 +160,7 @@ def settings(thing: griffe.Object) -> dict[str, Setting]:
     for parameter in function.parameters:
         setting = _setting(thing, parameter, parameter.default, meanings)
         if parameter.kind is griffe.ParameterKind.var_keyword:
-            handed = inherited if setting.handed_to is None else settings(setting.handed_to)
+            handed = setting.handed or inherited
             usual = re.search(r"by default ([^;.]+)", setting.meaning)
             handed = {n: replace(s, default=usual[1]) for n, s in handed.items()} if usual else handed
             found |= {name: other for name, other in handed.items() if name not in found}

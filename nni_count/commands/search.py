@@ -45,11 +45,11 @@ def search(
     Args:
         data: folder of a data set (its layout is recognised), or ``synthetic``; with settings of its reader as
             ``{"path": ..., "max_side": 1024}``.
-        space: an NNI model space that is a :class:`nni_count.searching.space.Space`. It stays as it is: one with its
-            settings is built anew, so that its weights start from the seed.
-        strategy: ours or NNI's. A one-shot strategy trains all choices at once. A multi-trial one, such as Random,
-            proposes architectures; each is trained on the half for the weights, in a process of NNI's training
-            service, and judged by the task's main metric on the half for the architecture.
+        space: what is searched, an NNI model space that is a :class:`nni_count.searching.space.Space`. It stays as it
+            is: one with its settings is built anew, so that its weights start from the seed.
+        strategy: what searches it, ours or NNI's. A one-shot strategy trains all choices at once. A multi-trial one,
+            such as Random, proposes architectures; each is trained on the half for the weights, in a process of NNI's
+            training service, and judged by the task's main metric on the half for the architecture.
         out: run folder; after every epoch, or every trial, it holds ``architecture.yaml``, ``cells.png``,
             ``metrics.csv`` and ``checkpoints/last.ckpt``.
         budget: how long to search.

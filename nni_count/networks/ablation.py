@@ -86,8 +86,9 @@ class Ablation(Network):
             the loss ``sppl``.
         encoder: ``baseline`` or ``amsnet``.
         decoder: ``baseline`` or ``amsnet``.
-        settings: AMSNet's; ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of its encoder, and ``width``
-            also bounds the decoders' channels as in AMSNet. They default to those at which the architecture was found.
+        settings: as for :class:`nni_count.networks.amsnet.AMSNetBody`, by default as the architecture was found;
+            ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of AMSNet's encoder, and ``width`` also bounds
+            the decoders' channels as in AMSNet.
 
     Raises:
         SettingError: naming the setting that is unknown or does not fit, or the missing architecture.

@@ -36,7 +36,8 @@ class Encoder(nn.Module):
         parts: what makes the edges and joins of the cells.
         cells: number of extraction cells, M in the paper; at least 6.
         width: channels of the last extraction cell, C in the paper; a multiple of 4 × the number of its nodes.
-        taps: three cells, counted from 1, that are given out; None for :func:`default_taps`.
+        taps: three cells, counted from 1, that are given out; None for the last and two evenly spaced before it
+            (:func:`default_taps`).
         in_channels: channels of the image.
         stem_stride: pixels a side of what the stem makes one: 1 as in the paper, whose cells begin at full size. With
             2 or 4 the pixels of a block become channels, and every cell costs a quarter or a sixteenth.
@@ -176,7 +177,7 @@ class AMSNet(AMSNetBody):
     Args:
         architecture: the cells that a search found.
         affine: whether batch norms scale and shift; true for retraining.
-        settings: as for :class:`AMSNetBody`; see :func:`resized`.
+        settings: as for :class:`AMSNetBody`, by default as the architecture was found; see :func:`resized`.
     """
 
     def __init__(self, architecture: Architecture, *, affine: bool = True, **settings: Any):

@@ -26,7 +26,7 @@ class RandomBudget:
     """How long architectures are drawn and trained briefly, one after another.
 
     Args:
-        seconds: time to search; at least one architecture is evaluated.
+        seconds: time to search, in seconds; at least one architecture is evaluated.
         evaluations: most architectures to evaluate.
         steps: of each short training.
     """

@@ -43,7 +43,8 @@ class SearchBudget(Budget):
 
     Args:
         max_epochs: passes over the half for the weights; of a multi-trial strategy, for each trial.
-        max_time: time, ``DD:HH:MM:SS``; the search ends with the epoch in which it is over.
+        max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``; the search ends with the epoch in which
+            it is over.
         limit_train_batches: steps an epoch; None for all images.
         early_stop: when it ends by itself.
         max_steps: of a retraining alone.

@@ -89,8 +89,8 @@ class Recipe:
     Args:
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         betas: of Adam, how long it remembers the gradient and its size.
-        learning_rate: at the start; it falls along a cosine.
-        final_learning_rate: at the end.
+        learning_rate: of the optimiser at the start; it falls along a cosine.
+        final_learning_rate: of the optimiser at the end.
         weight_decay: of the weights.
         gradient_clip: largest norm of the gradient; null for no limit.
     """
@@ -153,9 +153,9 @@ class Budget:
     """How long to train: whichever ends first.
 
     Args:
-        max_epochs: passes over the training images.
+        max_epochs: passes over the training images; 100 of a retraining that is given no other end.
         max_steps: optimiser steps.
-        max_time: time, ``DD:HH:MM:SS``.
+        max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``.
     """
 
     max_epochs: int | None = None

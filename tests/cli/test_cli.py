@@ -11,7 +11,7 @@ from nni.nas.nn.pytorch import LayerChoice
 from torch import nn
 
 from nni_count.architecture import read_architecture, write_architecture
-from nni_count.cli import COMMANDS, main
+from nni_count.cli import main
 from nni_count.model import load_model
 from search_spaces import AMSNetSpace
 
@@ -32,24 +32,6 @@ class Clashing(AMSNetSpace):
 
 def call(line):
     return main(line.split())
-
-
-def test_help_names_every_command_and_imports_nothing_heavy():
-    code = (
-        "import sys; from nni_count.cli import main; main(['--help']); "
-        "print([name for name in ('torch', 'nni', 'numpy', 'jsonargparse') if name in sys.modules])"
-    )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.endswith("[]\n")
-    assert all(f"  {command} " in output for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_its_settings(command, capsys):
-    with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
-    assert end.value.code == 0
-    assert "--out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("strategy", ["DARTS", "GumbelDARTS", "nni.nas.strategy.Proxyless"])
@@ -143,7 +125,12 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
         ("retrain --out {out}", "data"),
         ("retrain --data {data} --out {out}", "needs the cells that a search found; give --architecture FILE"),
         ("retrain --data {data} --architecture {text} --out {out}", "text.yaml: expected an architecture"),
-        ("retrain --data {data} --batchsize 3 --out {out}", "batchsize"),
+        ("retrain --data {data} --batchsize 3 --out {out}", "--batchsize: unknown; did you mean --batch_size?"),
+        (
+            "search --space AMSNetSpace --strategy DARTS --crop_sise 32",
+            "--crop_sise: unknown; did you mean --crop_size?",
+        ),
+        ("retrain --data {data} --something 3 --out {out}", "--something 3 (nni-count retrain --help lists"),
         ("retrain --data {data} --batch_size many --out {out}", "batch_size"),
         ("retrain --data {data} --network mcnn --loss sall --out {out}", "loss: 'sall' is unknown; known: mse, sppl"),
         ("retrain --data {data} --network mcnn --loss {{sal:0}} --out {out}", "loss"),
@@ -154,7 +141,10 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
         ),
         ("search --data {data} --space AMSNetSpace --strategy Nothing --out {out}", "strategy: 'Nothing' is unknown"),
         ("search --data {data} --space AMSNetSpace --strategy no.such.Thing --out {out}", "no.such"),
-        ("search --data {data} --space AMSNetSpace --space.widht 16 --strategy DARTS --out {out}", "widht"),
+        (
+            "search --data {data} --space AMSNetSpace --space.widht 16 --strategy DARTS --out {out}",
+            "mean --space.width?",
+        ),
         ("search --data {data} --space AMSNetSpace --space.width 17 --strategy DARTS --out {out}", "network.width: 17"),
         (
             "search --data {data} --space AMSNetSpace --strategy nni.nas.strategy.Random --devices 2 --out {out}",

@@ -192,6 +192,8 @@ def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tenso
         mixed: Tensor = NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
     else:
         made, features = rows[:, : len(mean)], rows[:, len(mean) :]
+        if rows.is_cuda:  # the backward pass of CUDA's batch norm gives each channel of a slice 16 threads
+            made = made.contiguous()
         scale = weights.flatten().repeat_interleave(width)
         normal = F.batch_norm(made, mean, variance, scale, None, training, momentum, eps)
         passing = (features[:, None] * skip[:, None]).flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -90,13 +91,13 @@ class WeightedInput(DifferentiableMixedInput):
         return super()._reduction(items, weights)
 
 
+@dataclass(frozen=True)
 class Annealing:
     """τ falls evenly over the epochs in which α is trained, from ``first`` to ``last``, which the last one has."""
 
-    def __init__(self, first: float, last: float, warmup_epochs: float):
-        self.first = first
-        self.last = last
-        self.warmup_epochs = warmup_epochs
+    first: float
+    last: float
+    warmup_epochs: float
 
     def step(self, current: int, total: int) -> float:
         """τ in epoch ``current``, counted from 0, of ``total``."""

@@ -28,9 +28,13 @@ import yaml
 
 from nni_count.errors import ArchitectureError
 from nni_count.ops import OPERATIONS, POOLINGS
+from nni_count.plugins import entries
 from nni_count.runs.files import write_text
 
 FORMAT = "nni-count-architecture/1"
+
+# an architecture may hold what any installed package brings, in every process
+OPERATIONS.update({name: operation for name, operation in entries("operations").items() if name not in OPERATIONS})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.networks import Network, create, number_of_parameters
-from nni_count.plugins import path_of
+from nni_count.runs.describe import path_of
 from nni_count.runs.files import whole
 from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Task, create_task

@@ -2,19 +2,16 @@
 
 One of your own is an entry more: ``OPERATIONS["conv_3x3"] = Operation(lambda channels, affine: …)`` in a module that
 your space imports, or an entry point of an installed package, group ``nni_count.operations``, so that every process
-knows it. Spaces, networks, drawings, costs and the fused computation then follow; see ``docs/operations.md``.
+knows it. Spaces, networks, drawings, costs and the fused computation then follow; see ``docs/spaces.md``.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
-from nni_count.plugins import entries
 
 
 @dataclass(frozen=True)
@@ -70,27 +67,18 @@ _DILATED = ("dilated", "#2b6cb0")
 _SEPARABLE = ("depth-wise separable", "#c05621")
 
 #: name → operation; the nine candidates of the paper, in its order, and those that others add: here, or by an entry
-#: point of any package
-OPERATIONS: ChainMap[str, Operation] = ChainMap(
-    {
-        "conv_1x1": Operation(lambda channels, affine: convolution(channels, 1, affine=affine), *_POINTWISE),
-        "dil_conv_3x3": Operation(
-            lambda channels, affine: convolution(channels, 3, dilation=2, affine=affine), *_DILATED
-        ),
-        "dil_conv_5x5": Operation(
-            lambda channels, affine: convolution(channels, 5, dilation=2, affine=affine), *_DILATED
-        ),
-        "dil_conv_7x7": Operation(
-            lambda channels, affine: convolution(channels, 7, dilation=2, affine=affine), *_DILATED
-        ),
-        "sep_conv_3x3": Operation(lambda channels, affine: separable(channels, 3, affine=affine), *_SEPARABLE),
-        "sep_conv_5x5": Operation(lambda channels, affine: separable(channels, 5, affine=affine), *_SEPARABLE),
-        "sep_conv_7x7": Operation(lambda channels, affine: separable(channels, 7, affine=affine), *_SEPARABLE),
-        SKIP: Operation(lambda channels, affine: nn.Identity(), "skip", "#2f855a"),
-        NONE: Operation(lambda channels, affine: Zero(), "none (contributes nothing)", "#8a8a8a"),
-    },
-    entries("operations"),
-)
+#: point of any package, which :mod:`nni_count.architecture` reads
+OPERATIONS: dict[str, Operation] = {
+    "conv_1x1": Operation(lambda channels, affine: convolution(channels, 1, affine=affine), *_POINTWISE),
+    "dil_conv_3x3": Operation(lambda channels, affine: convolution(channels, 3, dilation=2, affine=affine), *_DILATED),
+    "dil_conv_5x5": Operation(lambda channels, affine: convolution(channels, 5, dilation=2, affine=affine), *_DILATED),
+    "dil_conv_7x7": Operation(lambda channels, affine: convolution(channels, 7, dilation=2, affine=affine), *_DILATED),
+    "sep_conv_3x3": Operation(lambda channels, affine: separable(channels, 3, affine=affine), *_SEPARABLE),
+    "sep_conv_5x5": Operation(lambda channels, affine: separable(channels, 5, affine=affine), *_SEPARABLE),
+    "sep_conv_7x7": Operation(lambda channels, affine: separable(channels, 7, affine=affine), *_SEPARABLE),
+    SKIP: Operation(lambda channels, affine: nn.Identity(), "skip", "#2f855a"),
+    NONE: Operation(lambda channels, affine: Zero(), "none (contributes nothing)", "#8a8a8a"),
+}
 
 #: name → builder of a pooling that halves each side; the padding makes every size halve exactly,
 #: and an average leaves the padding out

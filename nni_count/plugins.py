@@ -1,13 +1,10 @@
-"""Spaces, strategies, tasks … by name, through entry points or by dotted path; and things described as plain YAML."""
+"""Spaces, strategies, tasks … by name: those of installed packages through entry points, others by dotted path."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
-import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -87,42 +84,3 @@ def _by_path(option: str, path: str) -> Any:
             f"{option} {path}: cannot be imported ({error}); install the package that has it, or put its folder on "
             "PYTHONPATH"
         ) from error
-
-
-def path_of(thing: type) -> str:
-    """The dotted path by which a class is found again."""
-    return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def describe(thing: Any) -> Any:
-    """Plain YAML of a setting, from which the command line and the public functions make it again.
-
-    An object may say itself what it is (``to_dict``); another one is its class and the arguments that its constructor
-    keeps under their names, or in ``settings``; dataclasses are their fields.
-    """
-    if thing is None or isinstance(thing, (bool, int, float, str)):
-        return thing
-    if isinstance(thing, Mapping):
-        return {name: describe(value) for name, value in thing.items()}
-    if isinstance(thing, (list, tuple)):
-        return [describe(value) for value in thing]
-    if isinstance(thing, os.PathLike):
-        return os.fspath(thing)
-    if hasattr(thing, "to_dict"):
-        return describe(thing.to_dict())
-    if is_dataclass(thing) and not hasattr(thing, "settings"):
-        return {field.name: describe(getattr(thing, field.name)) for field in fields(thing)}
-    arguments = thing.settings if hasattr(thing, "settings") else kept_arguments(thing)
-    return {"class_path": path_of(type(thing)), "init_args": describe(arguments)}
-
-
-def kept_arguments(thing: object) -> dict[str, Any]:
-    """The constructor's arguments that an object keeps under their names."""
-    names: list[str] = []
-    for kind in type(thing).__mro__:
-        parameters = inspect.signature(kind).parameters
-        names += parameters
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            break  # it passes nothing on to its base
-    kept = getattr(thing, "__dict__", {})
-    return {name: kept[name] for name in names if name in kept}

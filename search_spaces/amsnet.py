@@ -24,7 +24,7 @@ class AMSNetSpace(ModelSpace):
     """AMSNet with an operation to choose on every edge and edges to choose for every node (NAS-Count, section 3).
 
     It is a :class:`nni_count.searching.space.Space`: what ``nni_count.search`` takes. Other operations, nodes or levels
-    of the pyramid are a subclass with other class attributes; see ``docs/operations.md``.
+    of the pyramid are a subclass with other class attributes; see ``docs/spaces.md``.
 
     Args:
         cells: number of extraction cells, M in the paper, which searches with 6.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -25,20 +25,17 @@ Step = Callable[[Tensor, Sequence[Kind]], Tensor]
 
 def is_taken(operation: nn.Module) -> bool:
     """Whether an operation is ReLU → convolution → batch norm, or has two convolutions of which the second is dense,
-    all without bias, scale or shift, channels and size kept.
+    all without bias, scale or shift, channels and size kept, the norm's other settings torch's.
     """
     if type(operation) is not nn.Sequential or len(operation) not in (3, 4):
         return False
     relu, *convolutions, norm = cast(Any, operation)
     return (
-        type(relu) is nn.ReLU
-        and not relu.inplace
-        and all(_is_plain(convolution) for convolution in convolutions)
+        all(map(_is_plain, convolutions))
         and convolutions[0].groups in (1, convolutions[0].in_channels)
         and convolutions[-1].groups == 1
-        and type(norm) is nn.BatchNorm2d
-        and not norm.affine
-        and norm.track_running_stats
+        and str(relu) == str(nn.ReLU())
+        and str(norm) == str(nn.BatchNorm2d(convolutions[0].in_channels, affine=False))
     )
 
 
@@ -50,18 +47,17 @@ def _is_plain(layer: Any) -> bool:
         and layer.stride == (1, 1)
         and layer.padding_mode == "zeros"
         and all(size % 2 for size in layer.kernel_size)
-        and layer.padding in ("same", reach(layer.kernel_size, layer.dilation))
+        and layer.padding == reach(layer.kernel_size, layer.dilation)
     )
 
 
-def calls(kinds: Sequence[Kind]) -> list[tuple[Step, list[int]]]:
-    """How operations are computed: by which step, and the numbers of those that it takes together."""
-    layer = kinds[0][0][0]
-    apart = layer.in_channels > COMPOSED or (layer.in_channels > NARROW and len(kinds[0]) > FEW)
+def calls(kinds: Mapping[int, Kind]) -> list[tuple[Step, list[int]]]:
+    """How operations are computed, given by their numbers: by which step, and those that it takes together."""
     found: dict[Any, tuple[Step, list[int]]] = {}
-    for number in sorted(range(len(kinds)), key=lambda number: _size(kinds[number]), reverse=True):
-        layer, *others = kinds[number][0]
+    for number, kind in sorted(kinds.items(), key=lambda item: max(item[1][0][0].kernel_size), reverse=True):
+        layer, *others = kind[0]
         step = two_steps if others and not _is_composed(layer, *others) else one_step
+        apart = layer.in_channels > COMPOSED or (layer.in_channels > NARROW and len(kind) > FEW)
         key: Any = (len(others), layer.dilation)  # a call costs more than the zeros that fill up a smaller kernel
         if apart or step is two_steps:
             key = number
@@ -69,10 +65,6 @@ def calls(kinds: Sequence[Kind]) -> list[tuple[Step, list[int]]]:
             key = next((some for some in found if isinstance(some, tuple) and some[0] == len(others)), key)
         found.setdefault(key, (step, []))[1].append(number)
     return list(found.values())
-
-
-def _size(kind: Kind) -> int:
-    return int(max(kind[0][0].kernel_size))
 
 
 def _is_composed(deep: Any, point: Any) -> bool:

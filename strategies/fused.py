@@ -38,13 +38,10 @@ def _fits(cell: Cell) -> bool:
     return (
         sorted(cell.edges) == sorted(wanted)
         and all(type(join) is DifferentiableMixedInput for join in cell.joins.values())
-        and all(isinstance(edge, PartialLayer) and _candidates(edge) == _candidates(edges[0]) for edge in edges)
+        and all(isinstance(edge, PartialLayer) for edge in edges)
+        and len({str([(name, edge[name]) for name in edge.names]) for edge in edges}) == 1
         and any(is_taken(edges[0][name]) for name in edges[0].names)
     )
-
-
-def _candidates(edge: Any) -> list[tuple[str, str]]:
-    return [(name, str(edge[name])) for name in edge.names]
 
 
 class Leaving:
@@ -62,20 +59,15 @@ class Leaving:
         self.nodes = nodes
         self.edges = edges
         operations = [[edge[name] for edge in edges] for name in edges[0].names]  # by candidate, then by edge
-        taken = [number for number, (first, *_) in enumerate(operations) if is_taken(first)]
-        settings = [(operations[number][0][-1].eps, operations[number][0][-1].momentum) for number in taken]
-        taken = [number for number, its in zip(taken, settings, strict=True) if its == settings[0]]
-        kinds = [[list(operation)[1:-1] for operation in operations[number]] for number in taken]
-        self.calls = [(step, [kinds[place] for place in places]) for step, places in calls(kinds)]
-        #: numbers of the candidates in the order of their rows
-        self.rows = [taken[place] for _, places in calls(kinds) for place in places]
+        taken = {number: some for number, some in enumerate(operations) if is_taken(some[0])}
+        kinds = {number: [list(operation)[1:-1] for operation in some] for number, some in taken.items()}
+        self.calls = [(step, [kinds[number] for number in numbers]) for step, numbers in calls(kinds)]
+        #: numbers of the candidates in the order in which they are computed together
+        self.rows = [number for _, numbers in calls(kinds) for number in numbers]
         self.norms: list[Any] = [operation[-1] for number in self.rows for operation in operations[number]]
-        self.skips = [number for number, (first, *_) in enumerate(operations) if type(first) is nn.Identity]
-        self.others = [
-            (number, some)
-            for number, some in enumerate(operations)
-            if number not in (*self.rows, *self.skips) and type(some[0]) is not Zero
-        ]
+        self.skips = [number for number, some in enumerate(operations) if type(some[0]) is nn.Identity]
+        beside = [number for number, some in enumerate(operations) if type(some[0]) not in (nn.Identity, Zero)]
+        self.others = [(number, operations[number]) for number in beside if number not in taken]
         self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
 
     def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,6 +192,8 @@ def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tenso
         mixed: Tensor = NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
     else:
         made, features = rows[:, : len(mean)], rows[:, len(mean) :]
+        if rows.is_cuda:  # the backward pass of CUDA's batch norm gives each channel of a slice 16 threads
+            made = made.contiguous()
         scale = weights.flatten().repeat_interleave(width)
         normal = F.batch_norm(made, mean, variance, scale, None, training, momentum, eps)
         passing = (features[:, None] * skip[:, None]).flatten(1)

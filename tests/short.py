@@ -4,7 +4,7 @@ import inspect
 from dataclasses import replace
 from functools import wraps
 
-from nni_count.training.settings import dotted
+from nni_count.training.names import dotted
 
 
 def short(function, beside=None):

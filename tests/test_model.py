@@ -145,7 +145,7 @@ def test_a_file_that_names_counting_as_version_0_1_did_is_read(model, tmp_path):
     save_file(
         weights,
         path,
-        {**header, "task": json.dumps({"name": "nni_count.counting.Counting", "settings": {"sigma": 3.0}})},
+        {**header, "task": json.dumps({"name": "nni_count.tasks.counting.Counting", "settings": {"sigma": 3.0}})},
     )
     assert load_model(path).task == Counting(sigma=3)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
 #: ``--help`` answers at once
@@ -74,8 +73,8 @@ def _run(command: str, options: list[str]) -> int:
     from nni_count.cli.show import show
 
     where, what = COMMANDS[command]
-    module, name = where.split(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    answer, out = call(command, what, function, options)
-    show(command, answer, out)
+    path, name = where.split(":")
+    module = importlib.import_module(path)
+    answer, out = call(command, what, getattr(module, name), options)
+    show(command, answer, out, getattr(module, "table", None))
     return 2 if command == "doctor" and answer["faults"] else 0

@@ -14,8 +14,9 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
 
 from nni_count.errors import NNICountError, SettingError
-from nni_count.plugins import GROUPS, load, path_of
-from nni_count.training.settings import HEADS, dotted, nested
+from nni_count.plugins import GROUPS, load
+from nni_count.runs.describe import path_of
+from nni_count.training.names import HEADS, dotted, nested
 
 #: positional arguments, and what they are
 POSITIONAL = {

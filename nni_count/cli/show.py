@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nni_count.runs.run import rank
 
 
-def show(command: str, answer: Any, out: str | None) -> None:
-    """Print a command's answer, and where its files are; of several processes only the first one does."""
+def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str] | None) -> None:
+    """Print a command's answer, as its own table where it has one, and where its files are; of several processes only
+    the first one does.
+    """
     if rank() > 0:
         return
-    if command == "evaluate":
-        from nni_count.commands.evaluate import table
-
+    if table:
         print(table(answer))
     elif command == "predict":
         for row in answer:
@@ -30,11 +31,7 @@ def show(command: str, answer: Any, out: str | None) -> None:
     elif command == "trial":
         metric = answer["main_metric"]
         print(f"validation {metric.upper()} {answer[metric]:.2f}, {answer['parameters']:,} parameters")
-    elif command == "compare":
+    elif isinstance(answer, str):
         print(answer)
-    elif command == "doctor":
-        from nni_count.commands.doctor import table as findings
-
-        print(findings(answer))
     if out:
         print(f"written to {out}")

@@ -1,20 +1,19 @@
-"""Decoding: what a search has learned becomes an architecture, by one rule or another."""
+"""``nni-count decode``: another architecture out of a search that was made."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from nni_count.architecture import Architecture, write_architecture
+from nni_count.architecture import Architecture
 from nni_count.errors import RunError
 from nni_count.runs.run import Run, open_run
-from nni_count.searching.cost import Cost, CostTable, cost_table
-from nni_count.searching.nni import Probabilities
+from nni_count.searching.cost import Cost, cost_table
+from nni_count.searching.decoding import strongest, write
 from nni_count.searching.space import RULES, Space
 from nni_count.training.settings import check_choice
 
@@ -43,40 +42,6 @@ def decode(*, run: str | Path, out: str | Path, rule: str = "paper", cost: Cost 
     architecture = strongest(space, found["sample"], found["probabilities"], found["provenance"], rule, table)
     write(architecture, open_run(out, "decode", {"run": run, "rule": rule, "cost": cost}))
     return architecture
-
-
-def strongest(
-    space: Space,
-    sample: Mapping[str, Any],
-    probabilities: Probabilities,
-    provenance: Mapping[str, Any],
-    rule: str = "paper",
-    table: CostTable | None = None,
-) -> Architecture:
-    """The architecture that a rule reads from a strategy's sample and probabilities, and that keeps to a budget."""
-    provenance = {**provenance, "decode": rule}
-    architecture = space.architecture(sample, probabilities, provenance, rule)
-    if table is None:
-        return architecture
-    own = space.sample(architecture)
-    cheap = table.within_budget(own, probabilities)
-    replaced = [f"{label}: {own[label]} → {cheap[label]}" for label in cheap if cheap[label] != own[label]]
-    provenance["cost"] = {
-        "of": table.cost.of,
-        "network": dict(table.cost.network),
-        "budget": table.cost.budget,
-        "value": table.of(cheap),
-        "replaced_to_fit": replaced,
-    }
-    return space.architecture(cheap, None, provenance)
-
-
-def write(architecture: Architecture, run: Run) -> None:
-    """``architecture.yaml`` and ``cells.png`` of a run folder, each whole or not at all."""
-    from nni_count.pictures.cells import draw_cells
-
-    write_architecture(architecture, run.folder / "architecture.yaml")
-    draw_cells(architecture, run.folder / "cells.png")
 
 
 def _space(run: Run) -> Space:

@@ -18,7 +18,7 @@ from nni_count.data.sample import Sample
 from nni_count.model import Model, find_device, load_model
 from nni_count.networks.whole_image import check_views, whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
-from nni_count.plugins import describe
+from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table

@@ -25,14 +25,15 @@ from nni_count.data.held_out import HeldOut
 from nni_count.errors import DataError, Interrupted, SettingError
 from nni_count.model import Model, load_model
 from nni_count.pictures.cells import draw_cells
-from nni_count.plugins import describe
+from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import can_resume, open_run
 from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random
 from nni_count.searching.portal import Report, tell
 from nni_count.searching.random_search import RandomBudget, random_search
 from nni_count.tasks.task import Task, usual_task
-from nni_count.training.settings import Budget, nested
+from nni_count.training.names import nested
+from nni_count.training.settings import Budget
 
 RESULT = "result.json"
 #: what the trial itself gives to the retraining
@@ -97,7 +98,7 @@ def trial(
         "validation_fraction": validation_fraction,
         "retrain": retrain,
         "random": random,
-        **{name: value for name, value in settings.items() if name != "callbacks"},
+        **settings,
     }
     run = open_run(out, "trial", everything, resume=resume, checkpointed=False)
     folders = {name: run.folder / name for name in ("search", "retrain", "evaluation")}
@@ -133,7 +134,8 @@ def trial(
                     seed=seed,
                     task=task,
                     resume=can_resume(folders["search"]),
-                    **{**settings, "callbacks": [report, *(settings.get("callbacks") or [])]},
+                    callbacks=[report],
+                    **settings,
                 )
             write_text(done, json.dumps({**report.facts(), "memory_mb": round(_peak_memory())}))
         architecture = read_architecture(folders["search"] / "architecture.yaml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,10 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nni_count.data.files import natural
 from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
 from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import kept_arguments, path_of
+from nni_count.runs.describe import kept_arguments, path_of
 
 T = TypeVar("T")
 
@@ -261,40 +261,3 @@ class Dataset(ABC):
             for name in shown:
                 self.fault(DataError(f"{where}: nothing for {name}{more} ({what}); add the file or remove its partner"))
         return sorted(set(images) & set(points), key=natural)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key to sort by, that puts IMG_2 before IMG_10."""
-    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", name)]
-
-
-def find_images(*folders: Path) -> dict[str, Path]:
-    """The images of folders by their names without suffix.
-
-    Raises:
-        DataError: a folder is missing, or two images have one name.
-    """
-    found: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; restore it")
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-                if path.stem in found:
-                    raise DataError(f"{path}: has the same name as {found[path.stem]}; rename or remove one")
-                found[path.stem] = path
-    return found
-
-
-def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "") -> Mapping[str, Path]:
-    """Files ``{prefix}{name}{ending}{suffix}`` of a folder by name; nothing where there is no folder.
-
-    The suffix, in small letters, may stand there in capitals.
-    """
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {
-        path.stem.removeprefix(prefix).removesuffix(ending): path
-        for path in paths
-        if path.suffix.lower() == suffix and path.stem.startswith(prefix) and path.stem.endswith(ending)
-        if not path.name.startswith(".")
-    }

@@ -52,7 +52,12 @@ def scale_pyramid_loss(
     Raises:
         SettingError: the map is too small to be halved that often.
     """
-    check_pyramid(estimate.shape[-2:], len(poolings))
+    height, width = estimate.shape[-2:]
+    if min(height, width) >> len(poolings) < 1:  # every level must leave at least one pixel
+        raise SettingError(
+            f"loss: a map of {height}×{width} cannot be halved {len(poolings)} times; "
+            "use larger crops or a smaller map_stride"
+        )
     error = relative_square_error if normalised else F.mse_loss
     loss = error(estimate, target)
     for pooling in poolings:
@@ -65,12 +70,3 @@ def relative_square_error(estimate: Tensor, target: Tensor, least: float = 1e-6)
     """mean((E − G)²) / mean(G²) over a batch of any shape; plain mean((E − G)²) where mean(G²) is below ``least``."""
     size = target.square().mean()
     return F.mse_loss(estimate, target) / torch.where(size > least, size, torch.ones_like(size))
-
-
-def check_pyramid(size: Sequence[int], levels: int) -> None:
-    """Refuse a pyramid deeper than the map: every level must leave at least one pixel."""
-    if min(size) >> levels < 1:
-        raise SettingError(
-            f"loss: a map of {size[0]}×{size[1]} cannot be halved {levels} times; "
-            "use larger crops or a smaller map_stride"
-        )

@@ -87,7 +87,7 @@ def _box(axes: Axes, x: float, y: float, size: tuple[float, float], text: str, *
     corner = (x - size[0] / 2, y - size[1] / 2)
     shape = "round,pad=0,rounding_size=0.06"
     axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=shape, **{"linewidth": 1, "zorder": 4, **style}))
-    fontsize = 8.5 * min(1, 14 * size[0] / max(1, len(text)))  # a long name is written smaller
+    fontsize = 8.5 * min(1, 13 * size[0] / max(1, len(text)))  # a long name is written smaller
     axes.text(x, y - 0.005, text, ha="center", va="center", fontsize=fontsize, color=colour, zorder=5)
 
 
@@ -137,9 +137,10 @@ def _draw_cell(axes: Axes, kind: CellKind, architecture: Architecture, left: flo
                 _line(axes, (x, x), ys, color="white", linewidth=5, zorder=1.5)  # a bridge over the lines it crosses
                 _line(axes, (x, x), ys, arrow=True, color=colour, linestyle=dashes, zorder=2)
     first, last = rows[inputs], rows[-1]
-    size = (0.26, first - last + 0.4)
+    size = (0.26, first - last + (0.4 if kind.nodes > 1 else 0.6))
     _box(axes, end, (first + last) / 2, size, "", facecolor="#e2e8f0", edgecolor=INK)
-    axes.text(end, (first + last) / 2, "concat → output", rotation=90, ha="center", va="center", fontsize=9, zorder=5)
+    text = "concat → output" if kind.nodes > 1 else "output"
+    axes.text(end, (first + last) / 2, text, rotation=90, ha="center", va="center", fontsize=9, zorder=5)
 
 
 def _circle(x: float, y: float) -> Any:

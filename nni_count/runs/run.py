@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from nni_count.errors import Interrupted, RunError
-from nni_count.plugins import describe
+from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 
 #: settings that may differ when a run is continued

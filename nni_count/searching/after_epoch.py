@@ -12,13 +12,13 @@ import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
 from nni_count.architecture import Architecture
-from nni_count.commands.decode import strongest, write
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
 from nni_count.networks import Network
 from nni_count.runs.run import Run, Stop
 from nni_count.searching.cost import CostTable
+from nni_count.searching.decoding import strongest, write
 from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop

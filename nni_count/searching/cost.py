@@ -163,8 +163,9 @@ def cost_table(space: Space, cost: Cost) -> CostTable:
     sample: dict[str, Any] = {label: parameter.default(None) for label, parameter in deployed.simplify().items()}
     for label, costs in choices.items():
         sample[label] = min((choice for choice in costs if choice != NONE), key=costs.__getitem__)
-    table = CostTable(cost, 0.0, choices, joins)
-    fixed = max(0.0, measure(frozen(deployed, sample), image) - table.of(sample))
+    # a frozen space holds the operations of all edges, of those too that it does not keep
+    own = sum(costs[sample[label]] for label, costs in choices.items())
+    fixed = max(0.0, measure(frozen(deployed, sample), image) - own)
     table = CostTable(cost, fixed, choices, joins)
     if table.of(sample) > cost.budget:
         raise SettingError(

@@ -11,7 +11,7 @@ from nni_count.data import halves
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
-from nni_count.plugins import path_of
+from nni_count.runs.describe import path_of
 from nni_count.searching.nni import ModelSpace, Strategy
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import SPACE_MEMBERS, Space

@@ -62,5 +62,5 @@ class WarmUp(Callback):
             warnings.warn(
                 "the search ended while it was warming up: α and β are as they were drawn, and so is the architecture; "
                 "give it more time, or a smaller strategy.warmup_epochs",
-                stacklevel=2,
+                stacklevel=1,  # further up is Lightning, whose warnings the command line keeps back
             )

@@ -106,7 +106,7 @@ class Counting(Task):
 
     @property
     def readings(self) -> dict[str, Callable[[np.ndarray], Any]]:
-        return {"count": _count, "density": _density}
+        return {"count": _count, "density": lambda estimate: estimate[0]}
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         from nni_count.pictures.overlays import overlay
@@ -144,11 +144,6 @@ class Counting(Task):
 
 def _count(estimate: np.ndarray) -> float:
     return float(estimate[0].sum(dtype=np.float64))
-
-
-def _density(estimate: np.ndarray) -> np.ndarray:
-    density: np.ndarray = estimate[0]
-    return density
 
 
 def _of(figure: str, protocol: str) -> str:

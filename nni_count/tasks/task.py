@@ -14,7 +14,8 @@ from torch import Tensor
 
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import kept_arguments, load
+from nni_count.plugins import load
+from nni_count.runs.describe import kept_arguments
 
 #: figures of an image, or of a whole set
 Figures = dict[str, Any]
@@ -162,7 +163,7 @@ def error_share(off: Tensor, size: Tensor) -> Tensor:
 #: what is regressed where nothing else is said
 USUAL = "nni_count.tasks.counting.Counting"
 #: what model files of version 0.1 call it
-EARLIER = "nni_count.counting.Counting"
+EARLIER = "nni_count.tasks.counting.Counting"
 
 
 def usual_task() -> Task:

@@ -13,7 +13,7 @@ import strategies
 from nni_count.cli import main
 from nni_count.losses import LOSSES
 from nni_count.networks import NETWORKS
-from nni_count.training.settings import SHORT
+from nni_count.training.names import SHORT
 from search_spaces import AMSNetSpace
 
 PAGE = ROOT / "docs" / "search.md"

@@ -10,8 +10,5 @@ def test_sal_compares_maxima_of_cascaded_pools():
     estimate[0, 0, 0, 0] = 2.0
     pooled = 4 / 4 + 4 / 1  # 2×2 cells, then one
     assert spatial_abstraction_loss(estimate, target, 2).item() == pytest.approx(4 / 16 + pooled)
-    assert spatial_abstraction_loss(estimate, target, 2, unpooled=False).item() == pytest.approx(pooled)
     with pytest.raises(SettingError, match="4×4 cannot be halved 3 times"):
         spatial_abstraction_loss(estimate, target, 3)
-    with pytest.raises(SettingError, match="compares nothing"):
-        spatial_abstraction_loss(estimate, target, 0, unpooled=False)

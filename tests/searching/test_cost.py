@@ -4,11 +4,11 @@ import pytest
 import torch
 from samples import random_sample
 
-from nni_count.commands.decode import strongest
 from nni_count.errors import SettingError
 from nni_count.networks import create
 from nni_count.ops import NONE
 from nni_count.searching.cost import MEASURES, Cost, cost_table
+from nni_count.searching.decoding import strongest
 from nni_count.searching.nni import architecture_logits, kept_edges
 from search_spaces import AMSNetSpace
 from strategies import DARTS

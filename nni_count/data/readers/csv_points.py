@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nni_count.data.dataset import find_files, find_images
+from nni_count.data.files import find_files, find_images
 from nni_count.data.readers.clicks import click_tables
 from nni_count.data.readers.own import OwnData
 from nni_count.data.readers.text import read_points, table_cells

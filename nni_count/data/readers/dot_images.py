@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nni_count.data.dataset import Dataset, find_images
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_images
 from nni_count.data.sample import Sample, read_image
 from nni_count.errors import SettingError
 

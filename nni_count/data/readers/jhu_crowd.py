@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nni_count.data.dataset import Dataset, find_files, find_images
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_files, find_images
 from nni_count.data.readers.text import read_points
 from nni_count.data.sample import Sample
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.dataset import find_files, find_images
+from nni_count.data.files import find_files, find_images
 from nni_count.data.readers.own import LabelledData
 from nni_count.data.readers.text import head, read_json, understood
 from nni_count.data.sample import Sample

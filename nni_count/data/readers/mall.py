@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.dataset import Dataset, find_images
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_images
 from nni_count.data.readers.matlab import load_mat
 from nni_count.data.readers.text import understood
 from nni_count.data.sample import Sample

@@ -51,7 +51,11 @@ def load_mat(path: Path, key: str) -> Any:
 
 def load_points(path: Path, key: str) -> np.ndarray:
     """The variable ``key`` as points ``(N, 2)`` float64; any empty array is nobody."""
-    points = load_mat(path, key)
+    return as_points(load_mat(path, key), path, key)
+
+
+def as_points(points: np.ndarray, path: Path, key: str) -> np.ndarray:
+    """What a file calls ``key`` as points ``(N, 2)`` float64; any empty array is nobody."""
     if points.size == 0:
         return np.zeros((0, 2))
     if points.dtype.kind not in "biuf" or points.ndim != 2 or points.shape[1] != 2:

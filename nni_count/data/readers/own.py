@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from nni_count.data.dataset import Dataset, find_images
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_images
 from nni_count.data.sample import Sample
 from nni_count.data.splits import split_off
 from nni_count.errors import DataError, SettingError

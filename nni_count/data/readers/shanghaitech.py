@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.dataset import Dataset, find_files, find_images
-from nni_count.data.readers.matlab import load_mat
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_files, find_images
+from nni_count.data.readers.matlab import as_points, load_mat
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -45,13 +46,7 @@ def _points(path: Path) -> np.ndarray:
     """``image_info[0, 0]`` holds ``location``, N×2 (x, y)."""
     contents = load_mat(path, "image_info")
     try:
-        points = np.asarray(contents[0, 0]["location"][0, 0], np.float64)
+        points = np.asarray(contents[0, 0]["location"][0, 0])
     except (IndexError, KeyError, ValueError, TypeError):
         raise DataError(f"{path}: image_info holds no location of points; restore the original file") from None
-    if points.size == 0:
-        return np.zeros((0, 2))
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(
-            f"{path}: location has the shape {points.shape}, expected N×2 (x, y); restore the original file"
-        )
-    return points
+    return as_points(points, path, "location")

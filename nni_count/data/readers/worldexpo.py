@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.dataset import Dataset, find_images
+from nni_count.data.dataset import Dataset
+from nni_count.data.files import find_images
 from nni_count.data.readers.matlab import load_mat, load_points
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError

@@ -4,13 +4,13 @@ import re
 import warnings
 from pathlib import Path
 
-import nni_count.data.text
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import HEIGHT, SHARED, WIDTH, Written, image, write
 
+import nni_count.data.readers.text
 from nni_count.data import READERS, known_settings, mall, open_data
 from nni_count.errors import DataError, SettingError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from nni_count.data.density import Array, check_shape
@@ -55,6 +54,8 @@ def adaptive_sigma(
         raise DataError("adaptive kernels: a point is NaN or infinite; mend the annotation")
     if len(heads) < 2:
         return np.full(len(heads), float(alone))
+    from scipy.spatial import cKDTree  # here, since the usual kernels need it not
+
     number = min(neighbours, len(heads) - 1)  # beyond those that there are, a tree answers infinity
     distances, _ = cKDTree(heads).query(heads, number + 1)  # the nearest is the point itself, or one like it
     sigma: np.ndarray = np.clip(beta * distances[:, 1:].mean(1), *limits)

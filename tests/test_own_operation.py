@@ -99,7 +99,7 @@ def test_cells_of_other_nodes_and_operations(tmp_path, missing, nodes, fusing, w
     assert read_architecture(run / "architecture.yaml") == found
     costs_add_up(Space(width=width), found)
     draw_cells(found, tmp_path / "cells.png")
-    model = retrain(**TINY, architecture=found, out=tmp_path / "model", max_steps=1, network_settings={"cells": 7})
+    model = retrain(**TINY, architecture=found, out=tmp_path / "model", max_steps=1, network={"cells": 7})
     assert model.network.settings["width"] == width
 
 

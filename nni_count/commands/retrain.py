@@ -51,7 +51,7 @@ def retrain(
     *,
     data: DataSetting,
     out: str | Path,
-    architecture: str | Path | Mapping[str, Any] | Architecture | None = None,
+    architecture: Mapping[str, Any] | str | Path | Architecture | None = None,
     network: Mapping[str, Any] | str = "amsnet",
     from_model: str | Path | Model | None = None,
     task: Task | None = None,

@@ -163,7 +163,7 @@ def error_share(off: Tensor, size: Tensor) -> Tensor:
 #: what is regressed where nothing else is said
 USUAL = "nni_count.tasks.counting.Counting"
 #: what model files of version 0.1 call it
-EARLIER = "nni_count.tasks.counting.Counting"
+EARLIER = "nni_count.counting.Counting"
 
 
 def usual_task() -> Task:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import random_architecture
-from layouts import HEIGHT, WIDTH, Written, image, mat_7_3, write
+from data.layouts import HEIGHT, WIDTH, Written, image, mat_7_3, write
 from PIL import Image
 from scipy.io import savemat
 

@@ -10,9 +10,9 @@ import zlib
 import h5py
 import numpy as np
 import pytest
+from data.layouts import Written, image, mat_7_3, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import Written, image, mat_7_3, write
 from scipy.io import savemat
 
 from nni_count.data import open_data

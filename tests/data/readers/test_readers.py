@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data.layouts import HEIGHT, SHARED, WIDTH, Written, image, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import HEIGHT, SHARED, WIDTH, Written, image, write
 
-import nni_count.data.readers.text
-from nni_count.data import READERS, known_settings, mall, open_data
+from nni_count.data import READERS, dataset, files, known_settings, open_data
+from nni_count.data.readers import mall
+from nni_count.data.readers.text import read_points
 from nni_count.errors import DataError, SettingError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 every_reader = pytest.mark.parametrize("layout", READERS)
 
@@ -267,7 +268,7 @@ def test_values_that_do_not_fit_are_named(layout, settings, tmp_path, points):
 
 def test_the_reader_shown_in_contributing_reads(tmp_path):
     shown = re.search(r"```python\n(class Dots\(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
-    known = {**vars(nni_count.data.dataset), "read_points": nni_count.data.readers.text.read_points}
+    known = {**vars(dataset), **vars(files), "read_points": read_points}
     exec(shown, known)
     image(tmp_path / "images" / "a.png", Written())
     (tmp_path / "dots").mkdir()

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from pytorch_lightning.callbacks import Callback
 from short import short
 
 from nni_count.architecture import read_architecture
@@ -22,13 +23,15 @@ from nni_count.commands import search as _search
 from nni_count.data import halves, open_data
 from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.run import Run
+from nni_count.searching.cost import Cost
 from nni_count.searching.multi_trial.candidate import Candidate
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.multi_trial.search import seed_strategy
+from nni_count.searching.settings import EarlyStop
 from nni_count.tasks.counting import Counting
 from nni_count.training.settings import Crops, Recipe
 from search_spaces import AMSNetSpace
-from strategies import TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
+from strategies import DARTS, TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
 
 search = short(_search.search)
 
@@ -132,6 +135,20 @@ def test_settings_that_cannot_work_are_named(settings):
 def test_bad_input_is_said_before_the_first_trial(space, tmp_path, monkeypatch):
     with pytest.raises(SettingError, match=r"devices: 2; a trial trains on one, give trials\.concurrency"):
         search(data="synthetic", space=space, strategy=Random(), out=tmp_path / "a", devices=2, **SMALL)
+    for ignored, message in (
+        ({"max_time": "00:00:01:00"}, r"max_time: 00:00:01:00; Random ends after its trials, give trials\.number"),
+        ({"precision": "bf16-mixed"}, "precision: bf16-mixed; the trials of Random train in 32-true"),
+        ({"early_stop": EarlyStop(skips=2)}, "early_stop: of one-shot searches"),
+        ({"decode": "joint"}, "decode, cost and validation_images: of one-shot searches"),
+        ({"validation_images": 3}, "decode, cost and validation_images: of one-shot searches"),
+        ({"cost": Cost(budget=1e6)}, "decode, cost and validation_images: of one-shot searches"),
+        ({"callbacks": [Callback()]}, "callbacks: of one-shot searches"),
+        ({"max_steps": 9}, "max_steps: 9; a search is as long as its epochs"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            search(data="synthetic", space=space, strategy=Random(), out=tmp_path / "a", **{**SMALL, **ignored})
+    with pytest.raises(SettingError, match="trials: DARTS is a one-shot strategy and makes none"):
+        search(data="synthetic", space=space, strategy=DARTS(), out=tmp_path / "a", trials=Trials(3), **SMALL)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

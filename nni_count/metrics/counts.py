@@ -106,4 +106,5 @@ def _errors(estimates: np.ndarray, truths: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"expected as many estimates as truths and at least one, found {len(estimates)} and {len(truths)}"
         )
-    return np.subtract(estimates, truths, dtype=np.float64)
+    errors: np.ndarray = np.subtract(estimates, truths, dtype=np.float64)
+    return errors

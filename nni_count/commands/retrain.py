@@ -29,7 +29,6 @@ from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
 USUAL_BUDGET, USUAL_CROPS = Budget(), Crops(size=192, batch_size=6)
 USUAL_RECIPE, USUAL_COMPUTE = TrainingRecipe(), Compute()
 EPOCHS = 100  # of a training without any budget
-FROM_MODEL = "from_model.safetensors"  # where a model that is no file is kept, so that the run can be made again
 
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
@@ -133,7 +132,7 @@ def retrain(
             "data": dataset,
             "architecture": None if from_model else cells,
             "network": {"name": chosen, **settings} if settings else chosen,
-            "from_model": Path(out) / FROM_MODEL if isinstance(from_model, Model) else from_model,
+            "from_model": from_model,
             "task": task,
             "loss": loss,
             "budget": budget,
@@ -144,8 +143,6 @@ def retrain(
         },
         resume=resume,
     )
-    if isinstance(from_model, Model) and not resume:
-        save_model(from_model, run.folder / FROM_MODEL)
     module = Retraining(
         net.to(memory_format=torch.channels_last),
         criterion,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ class Entries(Mapping[str, Any]):
 
     @cached_property
     def found(self) -> dict[str, EntryPoint]:
-        others = {entry.name: entry for entry in entry_points(group=GROUPS.get(self.group, self.group))}
+        others = {entry.name: entry for entry in _installed(*sys.path).select(group=GROUPS.get(self.group, ""))}
         return {**self.own, **others, **self.own}
 
     def __iter__(self) -> Iterator[str]:
@@ -59,6 +59,12 @@ class Entries(Mapping[str, Any]):
                 f"{self.group} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
                 "another package of that name? Remove it, or change into another folder"
             ) from error
+
+
+@cache
+def _installed(*path: str) -> Any:
+    """What all packages on Python's path bring; looking into each of them takes a moment."""
+    return entry_points()
 
 
 def entries(group: str) -> MutableMapping[str, Any]:

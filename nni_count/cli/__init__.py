@@ -6,8 +6,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from nni_count.errors import Interrupted, NNICountError
+from nni_count.plugins import Entries
+
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
-#: ``--help`` answers at once
+#: ``--help`` answers at once. Another is added here, or by an entry point of any package (``nni_count.commands``)
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("nni_count.commands.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
     "search": ("nni_count.commands.search:search", "space + strategy + data -> architecture.yaml"),
@@ -39,12 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nni-count {version('nni-count')}")
         return 0
     command, *options = arguments
-    if command not in COMMANDS:
-        return _fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
-    from nni_count.errors import Interrupted, NNICountError
+    known = commands()
+    if command not in known:
+        return _fail(f"unknown command {command!r}; known: {', '.join(known)}")
+    where, _ = known[command]
+    if {"-h", "--help"} & {*options}:
+        from nni_count.cli.help import page
 
+        print(page(command, where.replace(":", "."), options))
+        return 0
     try:
-        return _run(command, options)
+        return _run(command, where, options)
     except Interrupted as error:
         return _fail(str(error), 130)
     except NNICountError as error:
@@ -53,12 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
 
 
+def commands() -> dict[str, tuple[str, str]]:
+    """:data:`COMMANDS`, and those of installed packages, which do what their docstrings say first."""
+    others = {name: entry.value for name, entry in Entries("commands").found.items() if name not in COMMANDS}
+    if not others:
+        return COMMANDS
+    from nni_count.cli.sources import find, summary
+
+    described = {name: find(where.replace(":", ".")) for name, where in others.items()}
+    return COMMANDS | {
+        n: (others[n], summary(thing).partition("\n")[0] if thing else "") for n, thing in described.items()
+    }
+
+
 def _help() -> str:
-    commands = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in commands().items())
     return (
         "usage: nni-count COMMAND [--config FILE.yaml] [--key value ...]\n\n"
         "Search, retrain and use networks that count by density.\n\n"
-        f"{commands}\n\n"
+        f"{lines}\n\n"
         "nni-count COMMAND --help lists a command's settings; --print_config prints them as YAML."
     )
 
@@ -68,13 +89,12 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
-def _run(command: str, options: list[str]) -> int:
+def _run(command: str, where: str, options: list[str]) -> int:
     from nni_count.cli.options import call
     from nni_count.cli.show import show
 
-    where, what = COMMANDS[command]
     path, name = where.split(":")
     module = importlib.import_module(path)
-    answer, out = call(command, what, getattr(module, name), options)
+    answer, out = call(command, getattr(module, name), options)
     show(command, answer, out, getattr(module, "table", None))
     return 2 if command == "doctor" and answer["faults"] else 0

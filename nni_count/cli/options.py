@@ -7,25 +7,21 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Container
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from nni_count.cli.help import rows
 from nni_count.errors import NNICountError, SettingError
 from nni_count.plugins import GROUPS, load
 from nni_count.runs.describe import path_of
 from nni_count.training.names import HEADS, dotted, nested
 
-#: positional arguments, and what they are
-POSITIONAL = {
-    "predict": ("images", "images or folders"),
-    "compare": ("runs", "run folders, or NNI experiments: an id or an export"),
-}
 
-
-def call(command: str, what: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None]:
+def call(command: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None]:
     """Call a command's function with what the options say.
 
     Returns:
@@ -41,10 +37,10 @@ def call(command: str, what: str, function: Callable[..., Any], options: list[st
 
         options = [*options, *from_nni()]
     own = set(inspect.signature(function).parameters)
-    options = translate(options, own)
-    parser = _parser(command, what, function, options)
+    translated = translate(options, own)
+    parser = _parser(function, translated)
     try:
-        configuration = parser.parse_args(options)
+        configuration = parser.parse_args(translated)
         values = parser.instantiate_classes(configuration)
     except Exception as error:  # jsonargparse lets through whatever a constructor raises
         if isinstance(error, NNICountError):
@@ -52,26 +48,33 @@ def call(command: str, what: str, function: Callable[..., Any], options: list[st
         remedy = f"nni-count {command} --help lists the settings"
         if "Cannot find a valid default sample" in str(error):  # how NNI says so
             remedy = "two choices of the space share that label but not their candidates; give one another label"
-        raise SettingError(f"{_last_line(error)} ({remedy})") from error
+        raise SettingError(_meant(options, str(error), function) or f"{_last_line(error)} ({remedy})") from error
     settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
-    return function(**settings), configuration.out
+    return function(**settings), configuration.get("out")
 
 
-def _parser(command: str, what: str, function: Callable[..., Any], options: list[str]) -> ArgumentParser:
-    set_parsing_settings(docstring_parse_attribute_docstrings=False)
-    parser = ArgumentParser(prog=f"nni-count {command}", description=what, exit_on_error=False)
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the settings below")
-    positional, meaning = POSITIONAL.get(command, ("", ""))
-    parser.add_function_arguments(
-        function, as_group=False, as_positional=False, fail_untyped=False, skip={positional} - {""}
-    )
+def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parameters = inspect.signature(function).parameters.values()
+    positional = {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
+    parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=False, skip=positional)
     if any(option.startswith("--task.") for option in options):
         from nni_count.tasks.task import USUAL
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
-    if positional:
-        parser.add_argument(positional, nargs="+", type=str, help=meaning)
+    for name in positional:
+        parser.add_argument(name, nargs="+", type=str)
     return parser
+
+
+def _meant(options: list[str], fault: str, function: Callable[..., Any]) -> str | None:
+    """What an unknown option of which an error tells may have been meant to be, where one is like it."""
+    known = [row.name for row in rows(path_of(function), options)]
+    for name in (option.removeprefix("--").partition("=")[0] for option in options if option.startswith("--")):
+        if name not in known and name.rpartition(".")[2] in fault and (close := get_close_matches(name, known, 1, 0.8)):
+            return f"--{name}: unknown; did you mean --{close[0]}?"
+    return None
 
 
 def translate(options: list[str], own: Container[str]) -> list[str]:

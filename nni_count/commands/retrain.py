@@ -25,9 +25,6 @@ from nni_count.training.datamodule import TrainingData
 from nni_count.training.learner import Length, Retraining
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
 
-# what is done where nothing else is said
-USUAL_BUDGET, USUAL_CROPS = Budget(), Crops(size=192, batch_size=6)
-USUAL_RECIPE, USUAL_COMPUTE = TrainingRecipe(), Compute()
 EPOCHS = 100  # of a training without any budget
 
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
@@ -55,10 +52,10 @@ def retrain(
     from_model: str | Path | Model | None = None,
     task: Task | None = None,
     loss: dict[str, Any] | str | None = None,
-    budget: Budget = USUAL_BUDGET,
-    crops: Crops = USUAL_CROPS,
-    recipe: TrainingRecipe = USUAL_RECIPE,
-    compute: Compute = USUAL_COMPUTE,
+    budget: Budget = Budget(),
+    crops: Crops = Crops(size=192, batch_size=6),
+    recipe: TrainingRecipe = TrainingRecipe(),
+    compute: Compute = Compute(),
     seed: int = 0,
     resume: bool = False,
     callbacks: list[Callback] | None = None,

@@ -19,10 +19,6 @@ from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.tasks.task import Task, usual_task
 from nni_count.training.settings import Compute, Crops, Recipe
 
-# what is done where nothing else is said
-USUAL_BUDGET, USUAL_CROPS, USUAL_RECIPE = SearchBudget(), Crops(), Recipe()
-USUAL_DECODING, USUAL_TRIALS, USUAL_COMPUTE = Decoding(), Trials(), Compute()
-
 
 def search(
     *,
@@ -30,13 +26,13 @@ def search(
     space: ModelSpace,
     strategy: Strategy,
     out: str | Path,
-    budget: SearchBudget = USUAL_BUDGET,
-    crops: Crops = USUAL_CROPS,
-    recipe: Recipe = USUAL_RECIPE,
-    decoding: Decoding = USUAL_DECODING,
-    trials: Trials = USUAL_TRIALS,
+    budget: SearchBudget = SearchBudget(),
+    crops: Crops = Crops(),
+    recipe: Recipe = Recipe(),
+    decoding: Decoding = Decoding(),
+    trials: Trials = Trials(),
     task: Task | None = None,
-    compute: Compute = USUAL_COMPUTE,
+    compute: Compute = Compute(),
     seed: int = 0,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
@@ -93,12 +89,12 @@ def search(
         "seed": seed,
     }
     if isinstance(strategy, OneShotStrategy):
-        if trials != USUAL_TRIALS:
+        if trials != Trials():
             raise SettingError(f"trials: {type(strategy).__name__} is a one-shot strategy and makes none; leave it out")
         return search_one_shot(
             job, out, {**settings, "decoding": decoding}, decoding=decoding, callbacks=callbacks or [], resume=resume
         )
-    if decoding != USUAL_DECODING or callbacks:
+    if decoding != Decoding() or callbacks:
         what = "callbacks" if callbacks else "decode, cost and validation_images"
         raise SettingError(f"{what}: of one-shot searches; {type(strategy).__name__} tries architectures, leave it out")
     return search_by_trials(job, trials, out, {**settings, "trials": trials}, resume=resume)

@@ -40,7 +40,6 @@ RESULT = "result.json"
 GIVEN = {"data", "task", "out", "architecture", "resume", "callbacks", "seed"}
 #: settings of the search that the retraining shares, unless it is given others
 SHARED = {"crops": ("augmentation", "cache_gb", "num_workers"), "compute": ("accelerator",)}
-NO_BUDGET = RandomBudget()
 
 
 def trial(
@@ -53,7 +52,7 @@ def trial(
     task: Task | None = None,
     validation_fraction: float = 0.2,
     retrain: Mapping[str, Any] | None = None,
-    random: RandomBudget = NO_BUDGET,
+    random: RandomBudget = RandomBudget(),
     resume: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:

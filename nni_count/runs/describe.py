@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 
-def path_of(thing: type) -> str:
+def path_of(thing: type | Callable[..., Any]) -> str:
     """The dotted path by which a class is found again."""
     return f"{thing.__module__}.{thing.__qualname__}"
 

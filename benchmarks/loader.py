@@ -31,7 +31,7 @@ from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import create, initialise, number_of_parameters
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import CropLoader, crop_loader
-from nni_count.training.cache import cache_bytes
+from nni_count.training.settings import Crops
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 
@@ -111,15 +111,8 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     arguments = parser.parse_args()
     samples, name = crowds(arguments.data, arguments.images)
-    loader = crop_loader(
-        samples,
-        Counting(),
-        crop_size=arguments.crop_size,
-        batch_size=arguments.batch_size,
-        stride=4,
-        seed=0,
-        cache_bytes=cache_bytes(arguments.cache_gb),
-    )
+    crops = Crops(arguments.crop_size, arguments.batch_size, cache_gb=arguments.cache_gb)
+    loader = crop_loader(samples, Counting(), crops, stride=4, seed=0)
     start = time.perf_counter()
     list(loader)
     first_pass = (time.perf_counter() - start) / len(loader)

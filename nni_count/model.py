@@ -51,6 +51,11 @@ class Model:
         self.architecture = architecture
         self.task = task
         self.facts = facts or {}
+        self.file: Path | None = None  # that it was saved to or loaded from last
+
+    def to_dict(self) -> str:
+        """What configurations have in its place: its file."""
+        return str(self.file or "a model in no file: nni_count.model.save_model writes one; give that here")
 
     @property
     def parameters(self) -> int:
@@ -135,6 +140,7 @@ def save_model(model: Model, path: str | Path) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     with whole(path) as temporary:
         save_file(weights, temporary, metadata=header)
+    model.file = Path(path)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -169,7 +175,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         task = create_task(wanted["name"], wanted["settings"])
     except SettingError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(network.to(device), described["name"], architecture, task, facts)
+    model = Model(network.to(device), described["name"], architecture, task, facts)
+    model.file = Path(path)
+    return model
 
 
 def _with_numbers(architecture: Any) -> Any:

@@ -54,17 +54,21 @@ def _is_plain(layer: Any) -> bool:
 def calls(kinds: Mapping[int, Kind]) -> list[tuple[Step, list[int]]]:
     """How operations are computed, given by their numbers: by which step, and those that it takes together."""
     found: dict[Any, tuple[Step, list[int]]] = {}
-    for number, kind in sorted(kinds.items(), key=lambda item: max(item[1][0][0].kernel_size), reverse=True):
+    for number, kind in kinds.items():
         layer, *others = kind[0]
         step = two_steps if others and not _is_composed(layer, *others) else one_step
         apart = layer.in_channels > COMPOSED or (layer.in_channels > NARROW and len(kind) > FEW)
-        key: Any = (len(others), layer.dilation)  # a call costs more than the zeros that fill up a smaller kernel
-        if apart or step is two_steps:
-            key = number
-        elif layer.kernel_size == (1, 1):  # whose dilation says nothing
-            key = next((some for some in found if isinstance(some, tuple) and some[0] == len(others)), key)
+        alike = _widest([some for some in kinds.values() if len(some[0]) == len(kind[0])])
+        # a call costs more than the zeros that fill up a smaller kernel; the dilation of a 1×1 kernel says nothing
+        dilation = (alike if layer.kernel_size == (1, 1) else layer).dilation
+        key = number if apart or step is two_steps else (len(others), dilation)
         found.setdefault(key, (step, []))[1].append(number)
     return list(found.values())
+
+
+def _widest(kinds: Sequence[Kind]) -> Any:
+    """The first convolution of the kind whose kernel is largest."""
+    return max((kind[0][0] for kind in kinds), key=lambda layer: int(max(layer.kernel_size)))
 
 
 def _is_composed(deep: Any, point: Any) -> bool:
@@ -73,7 +77,7 @@ def _is_composed(deep: Any, point: Any) -> bool:
 
 def one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
     """Kinds that are all dense, or all depth-wise and point-wise, as one dense convolution with the largest of their
-    kernels, which comes first.
+    kernels.
     """
     size = [max(side) for side in zip(*(kind[0][0].kernel_size for kind in kinds), strict=True)]
     if len(kinds[0][0]) > 1:  # nothing lies between the two convolutions, so they are one
@@ -84,7 +88,7 @@ def one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
         kernel = _joined([torch.cat([layer.weight for (layer,) in kind]) for kind in kinds], size)
     if size == [1, 1]:
         return F.linear(features.movedim(1, 3), kernel.flatten(1)).movedim(3, 1)
-    dilation = kinds[0][0][0].dilation
+    dilation = _widest(kinds).dilation
     if features.shape[1] > NARROW or features.is_cuda or torch.is_autocast_enabled(features.device.type):
         return F.conv2d(features, kernel, None, 1, reach(size, dilation), dilation)
     return cast(Tensor, NarrowConvolution.apply(features, kernel, dilation))

@@ -128,22 +128,11 @@ class GumbelDARTS(DARTS):
 
     Args:
         temperature: one, or the first and the last, between which it falls evenly over the epochs.
-        arc_learning_rate: of α and β.
-        arc_weight_decay: of α and β.
-        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay.
+        others: settings of :class:`DARTS`.
     """
 
-    def __init__(
-        self,
-        *,
-        temperature: float | tuple[float, float] = (1.0, 0.33),
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: float = 0,
-    ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
-        )
+    def __init__(self, *, temperature: float | tuple[float, float] = (1.0, 0.33), **others: Any):
+        super().__init__(**others)
         self.temperature = temperature
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:

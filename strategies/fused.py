@@ -62,10 +62,11 @@ class Leaving:
         taken = {number: some for number, some in enumerate(operations) if is_taken(some[0])}
         kinds = {number: [list(operation)[1:-1] for operation in some] for number, some in taken.items()}
         self.calls = [(step, [kinds[number] for number in numbers]) for step, numbers in calls(kinds)]
-        #: numbers of the candidates in the order in which they are computed together
-        self.rows = [number for _, numbers in calls(kinds) for number in numbers]
-        self.norms: list[Any] = [operation[-1] for number in self.rows for operation in operations[number]]
-        self.skips = [number for number, some in enumerate(operations) if type(some[0]) is nn.Identity]
+        rows = [number for _, numbers in calls(kinds) for number in numbers]
+        self.norms: list[Any] = [operation[-1] for number in rows for operation in operations[number]]
+        #: numbers of the candidates that are computed together, in their order, and of those that skip
+        self.rows = _index(rows)
+        self.skips = _index([number for number, some in enumerate(operations) if type(some[0]) is nn.Identity])
         beside = [number for number, some in enumerate(operations) if type(some[0]) not in (nn.Identity, Zero)]
         self.others = [(number, operations[number]) for number in beside if number not in taken]
         self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
@@ -82,6 +83,12 @@ class Leaving:
                 norm.running_mean, norm.running_var, norm.num_batches_tracked = its
             found = self._statistics = (mean, variance, batches)
         return found
+
+
+def _index(numbers: list[int]) -> list[int] | slice:
+    """Numbers as an index; as a slice where they follow one another, which is faster."""
+    following = numbers == list(range(numbers[0], numbers[-1] + 1)) if numbers else False
+    return slice(numbers[0], numbers[-1] + 1) if following else numbers
 
 
 #: a cell → what leaves its nodes; not in the cell, whose copies would copy all of its layers
@@ -163,13 +170,12 @@ def leave(features: Tensor, leaving: Leaving, betas: Tensor) -> list[Tensor]:
     active = F.relu(share).movedim(3, 1)
     made = [step(active, kinds).movedim(1, 3) for step, kinds in leaving.calls]
     rows = torch.cat([*made, share.to(made[0].dtype)], 3).flatten(0, 2)  # in mixed precision those of the convolutions
-    weights = (_probabilities(leaving.edges).T * betas).unbind()  # of every candidate (edges,)
-    skip = sum((weights[number] for number in leaving.skips), torch.zeros_like(betas))
-    mixed = _mix(rows, leaving, torch.stack([weights[number] for number in leaving.rows]), skip)
+    weights = _probabilities(leaving.edges).T * betas  # (candidates, edges)
+    mixed = _mix(rows, leaving, weights[leaving.rows], weights[leaving.skips].sum(0))
     outputs = [part.movedim(3, 1) for part in mixed.view(*share.shape[:3], len(leaving.edges), -1).unbind(3)]
     for number, operations in leaving.others:
         for edge, operation in enumerate(operations):
-            outputs[edge] = outputs[edge] + weights[number][edge] * operation(share.movedim(3, 1))
+            outputs[edge] = outputs[edge] + weights[number, edge] * operation(share.movedim(3, 1))
     return outputs
 
 

@@ -41,10 +41,7 @@ class PartialChannel(DARTS):
             the channels afterwards (PC-DARTS).
         fused: compute the edges that leave a node of AMSNet's cells together: the same numbers, faster. Other cells
             are computed edge by edge.
-        arc_learning_rate: of α and β; NAS-Count's.
-        arc_weight_decay: of α and β.
-        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay;
-            NAS-Count takes 40 of 80.
+        others: settings of :class:`DARTS`.
 
     Raises:
         SettingError: k is no positive integer or ``channels`` is unknown; from ``mutate_model``, where k does not
@@ -57,13 +54,9 @@ class PartialChannel(DARTS):
         k: int = 4,
         channels: Literal["random", "fixed"] = "random",
         fused: bool = True,
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: float = 0,
+        **others: Any,
     ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
-        )
+        super().__init__(**others)
         if not isinstance(k, int) or k < 1:
             raise SettingError(f"strategy.k: {k!r}; one channel in k passes the candidates, k is 1 or more")
         if channels not in ("random", "fixed"):

@@ -38,9 +38,9 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
     architecture = search(
         data=data,
         space=space(cells=CELLS, width=WIDTH, map_stride=MAP_STRIDE),
-        strategy=strategy(warmup_epochs=1, arc_learning_rate=3e-3),
+        strategy=strategy(warmup_epochs=1 / 3, arc_learning_rate=3e-3),
         out=run.folder / "search",
-        budget=SearchBudget(max_epochs=3, limit_train_batches=12),
+        budget=SearchBudget(max_epochs=3, limit_train_batches=12, max_time="00:00:01:00"),
         crops=Crops(size=96, batch_size=4),
         seed=seed,
     )
@@ -49,7 +49,7 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
         data=data,
         architecture=architecture,
         out=run.folder / "retrain",
-        budget=Budget(max_steps=450),
+        budget=Budget(max_steps=450, max_time="00:00:01:50"),
         crops=Crops(size=128, batch_size=6),
         recipe=TrainingRecipe(learning_rate=3e-3, average_decay=0.98),
         seed=seed,

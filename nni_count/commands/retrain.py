@@ -26,7 +26,6 @@ from nni_count.training.learner import Length, Retraining
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
 
 EPOCHS = 100  # of a training without any budget
-FROM_MODEL = "from_model.safetensors"  # where a model that is no file is kept, so that the run can be made again
 
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
@@ -48,7 +47,7 @@ def retrain(
     *,
     data: DataSetting,
     out: str | Path,
-    architecture: str | Path | Mapping[str, Any] | Architecture | None = None,
+    architecture: Mapping[str, Any] | str | Path | Architecture | None = None,
     network: Mapping[str, Any] | str = "amsnet",
     from_model: str | Path | Model | None = None,
     task: Task | None = None,
@@ -100,6 +99,7 @@ def retrain(
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
     name, settings = named(network)
+    chosen = name
     if from_model is None:
         task = task or usual_task()
         cells = None if architecture is None else open_architecture(architecture)
@@ -128,8 +128,8 @@ def retrain(
         {
             "data": dataset,
             "architecture": None if from_model else cells,
-            "network": network,
-            "from_model": Path(out) / FROM_MODEL if isinstance(from_model, Model) else from_model,
+            "network": {"name": chosen, **settings} if settings else chosen,
+            "from_model": from_model,
             "task": task,
             "loss": loss,
             "budget": budget,
@@ -140,8 +140,6 @@ def retrain(
         },
         resume=resume,
     )
-    if isinstance(from_model, Model) and not resume:
-        save_model(from_model, run.folder / FROM_MODEL)
     module = Retraining(
         net.to(memory_format=torch.channels_last),
         criterion,

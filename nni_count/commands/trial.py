@@ -193,7 +193,7 @@ def _of_retraining(given: Mapping[str, Any], of_search: Mapping[str, Any]) -> di
         if group in of_search
     }
     try:
-        made = parser.instantiate_classes(parser.parse_object(nested({**shared, **given}, ())))
+        made = parser.instantiate_classes(parser.parse_object(nested({**shared, **describe(given)}, ())))
     except Exception as error:  # jsonargparse lets through whatever a constructor raises
         raise SettingError(f"retrain: {' '.join(str(error).split())} (nni-count retrain --help lists them)") from error
     return {name: made[name] for name in {name.partition(".")[0] for name in own}}

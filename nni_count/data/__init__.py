@@ -17,7 +17,7 @@ from nni_count.plugins import Entries, load
 __all__ = ["READERS", "DataSetting", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
 
 #: a folder or a name, alone or as ``path`` with the reader's settings beside it; or a data set
-DataSetting = str | Path | Mapping[str, Any] | Dataset
+DataSetting = Mapping[str, Any] | str | Path | Dataset
 
 #: ``--data.format`` → reader; another is added here, or by an entry point of any package. It is imported when it is
 #: asked for: with all of them come SciPy, OpenCV and more, which a model needs not

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from collections import ChainMap
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.ablation import Ablation
 from nni_count.networks.amsnet import AMSNet
-from nni_count.networks.amsnet import initialise as xavier
 from nni_count.networks.can import CAN
 from nni_count.networks.csrnet import CSRNet
 from nni_count.networks.mcnn import MCNN
-from nni_count.networks.network import Network, number_of_parameters
+from nni_count.networks.network import Network, draw_weights, number_of_parameters
 from nni_count.networks.sanet import SANet
 from nni_count.networks.switch_cnn import SwitchCNN
 from nni_count.networks.tednet import TEDNet
@@ -68,12 +70,10 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
 
 
 def initialise(network: Network) -> None:
-    """First weights: a network's own where it has a method ``initialise()``, else Xavier's as for AMSNet."""
-    own = getattr(network, "initialise", None)
-    if own is not None:
-        own()
-    else:
-        xavier(network)
+    """First weights: a network's own where it has a method ``initialise()``, else Xavier's for all its convolutions
+    (NAS-Count, section 4.1.2).
+    """
+    getattr(network, "initialise", partial(draw_weights, nn.init.xavier_uniform_, network))()
 
 
 __all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named", "number_of_parameters"]

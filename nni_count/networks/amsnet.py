@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -209,12 +208,3 @@ def _check(cells: int, width: int, taps: list[int], nodes: int) -> None:
         )
     if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")
-
-
-def initialise(network: nn.Module) -> None:
-    """Xavier initialisation of all convolutions (NAS-Count, section 4.1.2); biases are zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            torch.nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                torch.nn.init.zeros_(module.bias)

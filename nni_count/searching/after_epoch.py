@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +76,7 @@ class Validation:
         return judge(network, self.task, self.images.samples, images)
 
 
+@dataclass(eq=False, repr=False)
 class AfterEpoch(Callback):
     """What stands in the run folder after an epoch, and what makes a resumed run equal an uninterrupted one.
 
@@ -94,31 +96,18 @@ class AfterEpoch(Callback):
         early_stop: when the search ends by itself.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        stop: Stop,
-        loaders: list[CropLoader],
-        seed: int,
-        provenance: dict[str, Any],
-        *,
-        rule: str,
-        table: CostTable | None,
-        validation: Validation | None,
-        early_stop: EarlyStop,
-    ):
-        self.run = run
-        self.stop = stop
-        self.loaders = loaders
-        self.seed = seed
-        self.provenance = provenance
-        self.rule = rule
-        self.table = table
-        self.validation = validation
-        self.early_stop = early_stop
-        #: what the last whole epoch found: the strategy's sample, its probabilities, and the provenance
-        self.found: dict[str, Any] = {}
-        self.history: list[Architecture] = []
+    run: Run
+    stop: Stop
+    loaders: list[CropLoader]
+    seed: int
+    provenance: dict[str, Any]
+    rule: str
+    table: CostTable | None
+    validation: Validation | None
+    early_stop: EarlyStop
+    #: what the last whole epoch found: the strategy's sample, its probabilities, and the provenance
+    found: dict[str, Any] = field(default_factory=dict, init=False)
+    history: list[Architecture] = field(default_factory=list, init=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {

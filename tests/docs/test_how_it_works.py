@@ -38,7 +38,7 @@ def house():
         room = room_of([part for part in file.relative_to(ROOT).with_suffix("").parts if part != "__init__"])
         if room is not None:
             found.setdefault(room, set()).update({room_of(path) for path in imported(file)} - {room, None})
-    return found
+    return {room: others & found.keys() for room, others in found.items()}  # the package's own names are no rooms
 
 
 def needed(house):

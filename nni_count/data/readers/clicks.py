@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from nni_count.data.readers.own import LabelledData
 from nni_count.data.readers.text import head, read_lines, table_cells
 from nni_count.data.sample import Sample
@@ -30,16 +28,9 @@ class Clicks(LabelledData):
         if others:
             raise DataError(f"{others[0]}: a second table of clicks beside {table.name}; put them into one")
         clicks = self._clicks(table)
-        listed: list[Path] = []
-
-        def make(name: str) -> Sample:
-            path = self.locate(name, table, (self.image_folder(), self.root))
-            listed.append(path)
-            points = np.array(clicks[name], np.float64).reshape(-1, 2)
-            return self.sample(str(Path(name).with_suffix("")), path, points)
-
-        samples = self.gather(clicks, make)
-        self.check_listed(listed, table)
+        folders = (self.image_folder(), self.root)
+        samples = self.gather(clicks, lambda name: self.listed(name, table, folders, clicks[name]))
+        self.check_listed(table)
         return samples
 
     def _clicks(self, table: Path) -> dict[str, list[tuple[float, float]]]:

@@ -84,25 +84,21 @@ class COCO(LabelledData):
             kinds = {kind["id"]: kind for kind in document.get("categories", [])}
         folders = [self.root / "images", path.parent, self.root]
         folders += [folder / path.stem.rpartition("_")[2] for folder in (self.root, self.root / "images")]
-        listed: list[Path] = []
 
         def make(number: Any) -> Sample:
             with understood(path, "COCO"):
                 image = images[number]
-                file = self.locate(image["file_name"], path, folders)
-                listed.append(file)
                 size = (int(image["width"]), int(image["height"])) if "width" in image else None
                 points = []
                 for thing in things[number]:
                     kind = kinds.get(thing.get("category_id"), {})
                     if self.wanted(kind.get("name", "unnamed")) and not thing.get("iscrowd"):
                         points.append(_centre(thing, kind))
-                name = str(Path(image["file_name"]).with_suffix(""))
-                return self.sample(name, file, np.array(points, float).reshape(-1, 2), size=size)
+                return self.listed(image["file_name"], path, folders, points, size)
 
         samples = self.gather(images, make)
         if self.divides:  # else the images of another part may lie beside these
-            self.check_listed(listed, path)
+            self.check_listed(path)
         return samples
 
 

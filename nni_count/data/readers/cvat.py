@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
 from nni_count.data.readers.own import LabelledData
 from nni_count.data.readers.text import head, read_xml, understood
 from nni_count.data.sample import Sample
@@ -26,19 +24,15 @@ class CVAT(LabelledData):
         path, *more = _documents(self.root)
         if more:
             raise DataError(f"{path} and {more[0]}: two annotations of CVAT; keep one of them in the folder")
-        listed: list[Path] = []
-        samples = self.gather(read_xml(path).iter("image"), lambda image: self._sample(image, path, listed))
-        self.check_listed(listed, path)
+        samples = self.gather(read_xml(path).iter("image"), lambda image: self._sample(image, path))
+        self.check_listed(path)
         return samples
 
-    def _sample(self, image: Element, path: Path, listed: list[Path]) -> Sample:
+    def _sample(self, image: Element, path: Path) -> Sample:
         with understood(path, "CVAT for images"):
-            file = self.locate(image.attrib["name"], path, (self.root / "images", self.root))
-            listed.append(file)
             points = [point for shape in image if shape.tag != "tag" for point in self._points(shape, path)]
             size = int(image.attrib["width"]), int(image.attrib["height"])
-            name = str(Path(image.attrib["name"]).with_suffix(""))
-            return self.sample(name, file, np.array(points, float).reshape(-1, 2), size=size)
+            return self.listed(image.attrib["name"], path, (self.root / "images", self.root), points, size)
 
     def _points(self, shape: Element, path: Path) -> list[list[float]]:
         if not self.wanted(shape.attrib["label"]):

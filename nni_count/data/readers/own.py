@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+import numpy as np
 
 from nni_count.data.dataset import Dataset
 from nni_count.data.files import find_images
@@ -67,6 +69,7 @@ class LabelledData(OwnData):
         super().__init__(root, **common)
         self.label = None if label is None else str(label)
         self._labels: set[str] = set()
+        self._named: set[Path] = set()
 
     def wanted(self, label: Any) -> bool:
         """Whether what is labelled so is counted."""
@@ -90,19 +93,28 @@ class LabelledData(OwnData):
             )
         return path
 
-    def locate(self, name: str, source: Path, folders: Iterable[Path]) -> Path:
-        """The image that an annotation names, in the first folder that has it."""
+    def listed(
+        self,
+        name: str,
+        source: Path,
+        folders: Iterable[Path],
+        points: Sequence[Any],
+        size: tuple[int, int] | None = None,
+    ) -> Sample:
+        """The sample of an image that an annotation names, in the first folder that has it; ``size`` as it says."""
         path = self.check_name(name, source)
-        for folder in folders:
-            if os.path.isfile(folder / path):
-                return folder / path
-        raise DataError(
-            f"{source}: nothing for {str(path)[:80]} (points without an image); add the file or remove its annotation"
-        )
+        file = next((folder / path for folder in folders if os.path.isfile(folder / path)), None)
+        if file is None:
+            raise DataError(
+                f"{source}: nothing for {str(path)[:80]} (points without an image); "
+                "add the file or remove its annotation"
+            )
+        self._named.add(file)
+        return self.sample(str(Path(name).with_suffix("")), file, np.array(points, float).reshape(-1, 2), size=size)
 
-    def check_listed(self, listed: Iterable[Path], source: Path) -> None:
-        """Refuse images of which an annotation says nothing, beside those that it names."""
-        listed = set(listed)
+    def check_listed(self, source: Path) -> None:
+        """Refuse images of which an annotation says nothing, beside those that were :meth:`listed`."""
+        listed, self._named = self._named, set()
         found = {path for folder in {path.parent for path in listed} for path in find_images(folder).values()}
         self.check_pairs(
             [str(path.relative_to(self.root)) for path in found | listed],

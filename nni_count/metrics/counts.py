@@ -39,18 +39,13 @@ def count_errors(estimates: np.ndarray, truths: np.ndarray) -> dict[str, float |
 
 def mae_by_density(estimates: np.ndarray, truths: np.ndarray) -> dict[str, dict[str, float]]:
     """MAE and number of images of each bin of true counts that has any, e.g. ``101–500``; bounds are :data:`BINS`."""
-    _checked(estimates, truths)
+    estimate, truth = _checked(estimates, truths)
+    errors = (estimate - truth).abs().numpy()
     names = [str(BINS[0]), *(f"{low + 1}–{high}" for low, high in pairwise(BINS)), f">{BINS[-1]}"]
-    places = np.searchsorted(BINS, truths, side="left")
-    found = {}
-    for place, name in enumerate(names):
-        chosen = places == place
-        if chosen.any():
-            found[name] = {
-                "mae": float(np.abs(np.subtract(estimates, truths)[chosen]).mean()),
-                "images": int(chosen.sum()),
-            }
-    return found
+    chosen = {name: np.searchsorted(BINS, truths) == place for place, name in enumerate(names)}
+    return {
+        name: {"mae": float(errors[its].mean()), "images": int(its.sum())} for name, its in chosen.items() if its.any()
+    }
 
 
 def game(density: np.ndarray, points: np.ndarray, levels: tuple[int, ...] = GAME_LEVELS) -> dict[str, float]:

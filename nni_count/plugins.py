@@ -20,18 +20,27 @@ GROUPS = {
     "networks": "nni_count.networks",
     "readers": "nni_count.readers",
     "operations": "nni_count.operations",
+    "metrics": "nni_count.metrics",
+    "commands": "nni_count.commands",
 }
 
 
 class Entries(Mapping[str, Any]):
-    """What installed packages add to a group, by name; each is imported when it is first asked for."""
+    """What installed packages add to a group, and what is ours, by name; each is imported when it is first asked for.
 
-    def __init__(self, group: str):
+    Args:
+        group: one of :data:`GROUPS`, or the name of a registry that nobody adds to.
+        own: name → ``module:object``, ours, which come first.
+    """
+
+    def __init__(self, group: str, own: Mapping[str, str] | None = None):
         self.group = group
+        self.own = {name: EntryPoint(name, where, group) for name, where in (own or {}).items()}
 
     @cached_property
     def found(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group=GROUPS[self.group])}
+        others = {entry.name: entry for entry in entry_points(group=GROUPS.get(self.group, self.group))}
+        return {**self.own, **others, **self.own}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.found)

@@ -91,15 +91,15 @@ def test_a_runs_configuration_reproduces_it(shanghaitech, tmp_path):
     assert strip(one) == strip(two)
     configuration = yaml.safe_load((tmp_path / "two" / "config.yaml").read_text())
     assert configuration["task"]["init_args"]["sigma"] == 3
-    assert configuration["network_settings"] == {"width": 32}
-    assert configuration["data_settings"] == {"outside": "drop"}
+    assert configuration["network"] == {"name": "amsnet", "width": 32}
+    assert configuration["data"] == {"path": str(shanghaitech), "outside": "drop"}
 
 
 def test_print_config_is_a_configuration(capsys):
     with pytest.raises(SystemExit) as end:
         call("retrain --data folder --out runs/x --network.cells 8 --print_config")
     assert end.value.code == 0
-    assert yaml.safe_load(capsys.readouterr().out)["network_settings"] == {"cells": 8}
+    assert yaml.safe_load(capsys.readouterr().out)["network"] == {"cells": 8}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_loss_is_a_name_or_names_with_weights(shanghaitech, tmp_path, loss, we
 def test_a_fold_is_a_setting_of_the_data(option, capsys):
     with pytest.raises(SystemExit):
         call(f"evaluate --data folder --model m --out runs/x {option} --print_config")
-    assert yaml.safe_load(capsys.readouterr().out)["data_settings"] == {"fold": 2}
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["fold"] == 2
 
 
 def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):

@@ -7,10 +7,11 @@ import csv
 import pytest
 import torch
 from samples import own_space, random_sample, strip
+from short import short
 
 from nni_count.architecture import Architecture, read_architecture
-from nni_count.commands.retrain import retrain
-from nni_count.commands.search import search
+from nni_count.commands.retrain import retrain as retraining
+from nni_count.commands.search import search as one_shot_search
 from nni_count.errors import ArchitectureError, SettingError
 from nni_count.model import load_model
 from nni_count.networks import create
@@ -20,11 +21,11 @@ from nni_count.searching.cost import Cost, cost_table
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, PartialChannel
 
+search, retrain = short(one_shot_search), short(retraining)
 pytestmark = pytest.mark.filterwarnings("ignore")
 STRIP = "strip_conv_1x7"
 TINY = {
-    "data": "synthetic",
-    "data_settings": {"train": 4, "test": 1, "size": 48},
+    "data": {"path": "synthetic", "train": 4, "test": 1, "size": 48},
     "crop_size": 32,
     "batch_size": 1,
     "accelerator": "cpu",
@@ -98,7 +99,7 @@ def test_cells_of_other_nodes_and_operations(tmp_path, missing, nodes, fusing, w
     assert read_architecture(run / "architecture.yaml") == found
     costs_add_up(Space(width=width), found)
     draw_cells(found, tmp_path / "cells.png")
-    model = retrain(**TINY, architecture=found, out=tmp_path / "model", max_steps=1, network_settings={"cells": 7})
+    model = retrain(**TINY, architecture=found, out=tmp_path / "model", max_steps=1, network={"cells": 7})
     assert model.network.settings["width"] == width
 
 

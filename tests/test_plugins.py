@@ -3,12 +3,12 @@
 import sys
 
 import pytest
+from installed import install
 
-from nni_count.data import READERS, open_data
+from nni_count.data import open_data
 from nni_count.errors import SettingError
 from nni_count.losses import LOSSES, create_loss
-from nni_count.networks import NETWORKS, create
-from nni_count.plugins import entries
+from nni_count.networks import create
 
 CODE = """
 from torch import nn
@@ -59,16 +59,7 @@ dots_mine = other_package:Dots
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """A package that adds a loss, a network and a reader."""
-    site = tmp_path / "site"
-    (site / "other_package-1.dist-info").mkdir(parents=True)
-    (site / "other_package-1.dist-info" / "METADATA").write_text("Name: other-package\nVersion: 1\n")
-    (site / "other_package-1.dist-info" / "entry_points.txt").write_text(ENTRIES)
-    (site / "other_package.py").write_text(CODE)
-    monkeypatch.syspath_prepend(str(site))
-    for registry, group in ((LOSSES, "losses"), (NETWORKS, "networks"), (READERS, "readers")):
-        monkeypatch.setattr(registry, "maps", [registry.maps[0], entries(group)])  # as in a process that begins now
-    yield
-    sys.modules.pop("other_package", None)
+    install(tmp_path / "site", monkeypatch, "other_package", CODE, ENTRIES)
 
 
 def test_a_loss_a_network_and_a_reader_of_another_package_are_used_by_name(installed, tmp_path):

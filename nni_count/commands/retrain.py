@@ -51,7 +51,7 @@ def retrain(
     *,
     data: DataSetting,
     out: str | Path,
-    architecture: str | Path | Mapping[str, Any] | Architecture | None = None,
+    architecture: Mapping[str, Any] | str | Path | Architecture | None = None,
     network: Mapping[str, Any] | str = "amsnet",
     from_model: str | Path | Model | None = None,
     task: Task | None = None,
@@ -103,6 +103,7 @@ def retrain(
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
     name, settings = named(network)
+    chosen = name
     if from_model is None:
         task = task or usual_task()
         cells = None if architecture is None else open_architecture(architecture)
@@ -131,7 +132,7 @@ def retrain(
         {
             "data": dataset,
             "architecture": None if from_model else cells,
-            "network": network,
+            "network": {"name": chosen, **settings} if settings else chosen,
             "from_model": Path(out) / FROM_MODEL if isinstance(from_model, Model) else from_model,
             "task": task,
             "loss": loss,

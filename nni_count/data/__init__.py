@@ -2,65 +2,53 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from nni_count.data.dataset import Dataset
-from nni_count.data.readers.clicks import Clicks
-from nni_count.data.readers.coco import COCO
-from nni_count.data.readers.csv_points import CSVPoints
-from nni_count.data.readers.cvat import CVAT
-from nni_count.data.readers.dot_images import DotImages
-from nni_count.data.readers.jhu_crowd import JHUCrowd
-from nni_count.data.readers.labelme import LabelMe
-from nni_count.data.readers.mall import Mall
-from nni_count.data.readers.nwpu import NWPU
 from nni_count.data.readers.own import OwnData
-from nni_count.data.readers.shanghaitech import ShanghaiTech
-from nni_count.data.readers.ucf_cc_50 import UCFCC50
-from nni_count.data.readers.ucf_qnrf import UCFQNRF
-from nni_count.data.readers.voc import VOC
-from nni_count.data.readers.worldexpo import WorldExpo
 from nni_count.data.settings import check_settings, known_settings
 from nni_count.data.splits import halves, pick, split_off
-from nni_count.data.synthetic.sets import SyntheticCells, SyntheticCrowds
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import entries, load
+from nni_count.plugins import Entries, load
 
 __all__ = ["READERS", "DataSetting", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
 
 #: a folder or a name, alone or as ``path`` with the reader's settings beside it; or a data set
-DataSetting = str | Path | Mapping[str, Any] | Dataset
+DataSetting = Mapping[str, Any] | str | Path | Dataset
 
-#: ``--data.format`` → reader; another is added here, or by an entry point of any package
-READERS: ChainMap[str, type[Dataset]] = ChainMap(
+#: ``--data.format`` → reader; another is added here, or by an entry point of any package. It is imported when it is
+#: asked for: with all of them come SciPy, OpenCV and more, which a model needs not
+READERS: Mapping[str, type[Dataset]] = Entries(
+    "readers",
     {
-        "shanghaitech": ShanghaiTech,
-        "ucf_cc_50": UCFCC50,
-        "ucf_qnrf": UCFQNRF,
-        "worldexpo": WorldExpo,
-        "mall": Mall,
-        "jhu_crowd": JHUCrowd,
-        "nwpu": NWPU,
-        "dots": DotImages,
-        "csv": CSVPoints,
-        "clicks": Clicks,
-        "coco": COCO,
-        "labelme": LabelMe,
-        "cvat": CVAT,
-        "voc": VOC,
+        "shanghaitech": "nni_count.data.readers.shanghaitech:ShanghaiTech",
+        "ucf_cc_50": "nni_count.data.readers.ucf_cc_50:UCFCC50",
+        "ucf_qnrf": "nni_count.data.readers.ucf_qnrf:UCFQNRF",
+        "worldexpo": "nni_count.data.readers.worldexpo:WorldExpo",
+        "mall": "nni_count.data.readers.mall:Mall",
+        "jhu_crowd": "nni_count.data.readers.jhu_crowd:JHUCrowd",
+        "nwpu": "nni_count.data.readers.nwpu:NWPU",
+        "dots": "nni_count.data.readers.dot_images:DotImages",
+        "csv": "nni_count.data.readers.csv_points:CSVPoints",
+        "clicks": "nni_count.data.readers.clicks:Clicks",
+        "coco": "nni_count.data.readers.coco:COCO",
+        "labelme": "nni_count.data.readers.labelme:LabelMe",
+        "cvat": "nni_count.data.readers.cvat:CVAT",
+        "voc": "nni_count.data.readers.voc:VOC",
     },
-    entries("readers"),
 )
 
 #: what is drawn and not read from a folder
-SYNTHETIC: dict[str, type[SyntheticCrowds | SyntheticCells]] = {
-    "synthetic": SyntheticCrowds,
-    "synthetic-cells": SyntheticCells,
-}
+SYNTHETIC: Mapping[str, type[Dataset]] = Entries(
+    "synthetic",
+    {
+        "synthetic": "nni_count.data.synthetic.sets:SyntheticCrowds",
+        "synthetic-cells": "nni_count.data.synthetic.sets:SyntheticCells",
+    },
+)
 
 
 def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) -> Dataset:

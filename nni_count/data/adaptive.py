@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from nni_count.data.density import Array, checked_points
@@ -47,6 +46,8 @@ def adaptive_sigma(
     heads = checked_points("adaptive kernels", points).detach().cpu().numpy()  # a tree of them is no work for a GPU
     sigma = np.full(len(heads), float(alone))
     if len(heads) > 1:
+        from scipy.spatial import cKDTree  # here, since the usual kernels need it not
+
         number = min(neighbours, len(heads) - 1)  # beyond those that there are, a tree answers infinity
         distances, _ = cKDTree(heads).query(heads, number + 1)  # the nearest is the point itself, or one like it
         sigma = np.clip(beta * distances[:, 1:].mean(1), *limits)

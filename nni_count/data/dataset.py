@@ -7,17 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from nni_count.data.files import natural
-from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
+from nni_count.data.files import natural, unpaired
+from nni_count.data.sample import Sample, image_size, read_image, read_prepared, region, settle_points
 from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
-
-T = TypeVar("T")
 
 
 class Dataset(ABC):
@@ -41,6 +39,8 @@ class Dataset(ABC):
     layout: str
     #: what ``open_data`` was asked for, where it made this data set
     asked_for: Mapping[str, Any] | None = None
+    #: whether the parts are drawn by us and not the data set's own
+    divides = False
 
     def to_dict(self) -> Any:
         """What ``open_data`` makes it of again: a path, one with settings, or a class and the arguments it keeps."""
@@ -129,8 +129,6 @@ class Dataset(ABC):
     def collect(self, split: str) -> tuple[list[Sample], list[DataError]]:
         """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first.
 
-        An image whose file is damaged behind its header is found only when it is read.
-
         Raises:
             SettingError: there is no such part.
         """
@@ -176,16 +174,13 @@ class Dataset(ABC):
         own = everything if self.divides or split not in self.splits else self.part(split)
         return [sample for sample in own if id(sample) not in set(taken)]
 
-    #: whether the parts are drawn by us and not the data set's own
-    divides = False
-
     def fault(self, error: DataError) -> None:
         """Raise an error, or keep it while faults are collected."""
         if self.faults is None:
             raise error
         self.faults.append(error)
 
-    def gather(self, items: Iterable[T], make: Callable[[T], Sample]) -> list[Sample]:
+    def gather(self, items: Iterable[Any], make: Callable[[Any], Sample]) -> list[Sample]:
         """A sample of every item; while faults are collected, faulty ones are left out."""
         samples = []
         for item in items:
@@ -250,14 +245,6 @@ class Dataset(ABC):
         self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path
     ) -> list[str]:
         """The names that have both image and points, numbers in order; images or points alone are faults."""
-        kinds = f"points without an image, of which are read {', '.join(sorted(IMAGE_SUFFIXES))}"
-        for missing, what, where in (
-            (sorted(set(images) - set(points), key=natural), "image without points", point_folder),
-            (sorted(set(points) - set(images), key=natural), kinds, image_folder),
-        ):
-            # one error tells all, where it is the only one to be seen
-            shown = missing[:1] if self.faults is None else missing
-            more = f" and {len(missing) - 1} more" if self.faults is None and len(missing) > 1 else ""
-            for name in shown:
-                self.fault(DataError(f"{where}: nothing for {name}{more} ({what}); add the file or remove its partner"))
+        for error in unpaired(images, points, image_folder, point_folder, every=self.faults is not None):
+            self.fault(error)
         return sorted(set(images) & set(points), key=natural)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from nni_count.data.sample import IMAGE_SUFFIXES
@@ -45,3 +45,19 @@ def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "")
         if path.suffix.lower() == suffix and path.stem.startswith(prefix) and path.stem.endswith(ending)
         if not path.name.startswith(".")
     }
+
+
+def unpaired(
+    images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path, every: bool
+) -> Iterator[DataError]:
+    """A fault for each image without points and each file of points without an image; without ``every``, one that tells
+    how many more there are.
+    """
+    kinds = f"points without an image, of which are read {', '.join(sorted(IMAGE_SUFFIXES))}"
+    for missing, what, where in (
+        (sorted(set(images) - set(points), key=natural), "image without points", point_folder),
+        (sorted(set(points) - set(images), key=natural), kinds, image_folder),
+    ):
+        more = "" if every or len(missing) < 2 else f" and {len(missing) - 1} more"
+        for name in missing if every else missing[:1]:
+            yield DataError(f"{where}: nothing for {name}{more} ({what}); add the file or remove its partner")

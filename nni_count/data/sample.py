@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from nni_count.errors import DataError, SettingError
 
@@ -106,6 +104,8 @@ def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
     Raises:
         DataError: the file is missing or no image, or too large to be decoded.
     """
+    from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
+
     try:
         size = os.path.getsize(path)
         with warnings.catch_warnings():
@@ -146,6 +146,8 @@ def read_image(path: str | Path, *, oriented: bool = False) -> np.ndarray:
     Raises:
         DataError: when the file is missing, truncated, no image, or too large to be decoded.
     """
+    import cv2  # as above
+
     image_size(path)
     data = np.fromfile(path, np.uint8)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
@@ -168,6 +170,8 @@ def read_prepared(
     """The image scaled to ``size`` (width, height), and painted with the mean colour outside ``roi``."""
     image = read()
     if size is not None:
+        import cv2  # as above
+
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if roi is not None:
         image[~region(roi, image.shape)] = MEAN_COLOUR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,14 @@ from torch import Tensor
 from nni_count.data.adaptive import adaptive_sigma
 from nni_count.data.density import density_map
 from nni_count.data.sample import Sample
-from nni_count.metrics.counts import GAME_LEVELS, count_errors, game, intervals, mae_by_density
+from nni_count.metrics import METRICS
+from nni_count.metrics.counts import GAME_LEVELS, game, intervals, mae_by_density
 from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, map_quality, spread
+from nni_count.plugins import entries
 from nni_count.tasks.task import Figures, Task, error_share, mean
+
+#: ours, and those that installed packages bring
+COUNT_METRICS = ChainMap(METRICS, entries("metrics"))
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Counting(Task):
         truths, estimates = (np.array([row[name] for row in rows], float) for name in ("truth", "estimate"))
         constant = prior.get("training_mean")
         figures: Figures = {
-            **count_errors(estimates, truths),
+            **{name: figure(estimates, truths) for name, figure in COUNT_METRICS.items()},
             "constant_mae": None if constant is None else float(np.abs(truths - constant).mean()),
             "people": int(truths.sum()),
         }
@@ -122,7 +128,6 @@ class Counting(Task):
     def lines(self, figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         constant = figures["constant_mae"]
         beside = "" if constant is None else f"   (always the training mean: {constant:.2f})"
-        nae = figures["nae"]
         return [
             ("people", f"{figures['people']}"),
             ("MAE", f"{figures['mae']:.2f}{_interval(figures['mae_interval'])}{beside}"),
@@ -131,7 +136,11 @@ class Counting(Task):
                 for bin, row in figures["by_density"].items()
             ),
             ("RMSE", f"{figures['rmse']:.2f}{_interval(figures['rmse_interval'])}"),
-            ("NAE", "-" if nae is None else f"{nae:.3f}"),
+            *(
+                (name.upper(), _number(figures.get(name), ".3f"))
+                for name in COUNT_METRICS
+                if name not in ("mae", "rmse")
+            ),
             ("GAME 0–3", " ".join(f"{figures[f'game{level}']:.2f}" for level in GAME_LEVELS)),
             *(("PSNR", f"{_number(values['psnr'], '.2f')} dB   ({name})") for name, values in figures["maps"].items()),
             *(("SSIM", f"{_number(values['ssim'], '.3f')}   ({name})") for name, values in figures["maps"].items()),

@@ -91,7 +91,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
     else:
         disturb(0, presses=0)
         steps = iter([False, True])
-        plain = trials.retrain
+        plain = trials.train_network
 
         @functools.wraps(plain)
         def interrupted(**settings):
@@ -99,7 +99,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
                 return plain(**settings)
             raise Interrupted("retrain")
 
-        monkeypatch.setattr(trials, "retrain", interrupted)
+        monkeypatch.setattr(trials, "train_network", interrupted)
     with pytest.raises(Interrupted, match=r"nni-count trial --config .*/run/config.yaml --resume goes on"):
         run(tmp_path / "run", space=DisturbedSpace)
     assert not (tmp_path / "run" / "result.json").exists()

@@ -1,17 +1,15 @@
 """The page on spaces: its package adds an operation and a space, which are searched, exported, retrained and used."""
 
 import re
-import sys
 
 import pytest
 from docs.pages import ROOT, blocks
+from installed import install
 from torch import nn
 
 from nni_count.architecture import read_architecture, write_architecture
 from nni_count.cli import main
 from nni_count.model import load_model
-from nni_count.ops import OPERATIONS
-from nni_count.plugins import entries
 
 PAGE = ROOT / "docs" / "spaces.md"
 LESS = {
@@ -24,20 +22,12 @@ LESS = {
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """The page's package as pip leaves it."""
-    site = tmp_path / "site"
-    (site / "strips-1.0.dist-info").mkdir(parents=True)
-    (site / "strips-1.0.dist-info" / "METADATA").write_text("Name: strips\nVersion: 1.0\n")
     (code,) = [text for text in blocks(PAGE, "python") if text.startswith('"""strips.py')]
-    (site / "strips.py").write_text(code)
     (project,) = blocks(PAGE, "toml")
     groups = re.findall(r'^\[project.entry-points."(.*)"\]\n(\w+) = "(.*)"$', project, re.M)
     assert len(groups) == 2
     text = "".join(f"[{group}]\n{name} = {where}\n" for group, name, where in groups)
-    (site / "strips-1.0.dist-info" / "entry_points.txt").write_text(text)
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setattr(OPERATIONS, "maps", [OPERATIONS.maps[0], entries("operations")])  # as a process that begins
-    yield
-    sys.modules.pop("strips", None)
+    install(tmp_path / "site", monkeypatch, "strips", code, text)
 
 
 def test_an_operation_and_a_space_of_a_package_are_searched_and_retrained(installed, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from nni_count.architecture import read_architecture
 from nni_count.cli import main
 from nni_count.model import load_model
 from nni_count.training.learner import PAPER_DECAY, PAPER_DECAY_STEPS
-from nni_count.training.settings import SHORT
+from nni_count.training.names import SHORT
 
 FOLDER = ROOT / "examples" / "paper"
 SEARCH, RETRAIN = FOLDER / "search.yaml", FOLDER / "retrain.yaml"

@@ -20,7 +20,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, Timer
 
 from nni_count.architecture import read_architecture
-from nni_count.data.synthetic import synthetic_crowds
+from nni_count.data.synthetic import CrowdStream
 from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import create, initialise
 from nni_count.tasks.counting import Counting
@@ -90,7 +90,7 @@ def main() -> None:
     architecture = read_architecture(ARCHITECTURE)
     loss = ScalePyramidLoss(architecture.pooling)
     loader = crop_loader(
-        synthetic_crowds(12), Counting(), Crops(192, 6), stride=4, seed=0, limit_batches=arguments.steps
+        CrowdStream().take(12), Counting(), Crops(192, 6), stride=4, seed=0, limit_batches=arguments.steps
     )
     batches = list(loader)
     network = create("amsnet", architecture)

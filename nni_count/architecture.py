@@ -62,10 +62,6 @@ CELL_KINDS = {kind.name: kind for kind in (EXTRACTION, FUSION)}
 Cell = dict[int, dict[int, str]]
 
 
-def _integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True)
 class Architecture:
     """The cells and the pyramid that a search found, checked on construction.
@@ -147,7 +143,7 @@ def _check_cell(kind: CellKind, cell: Any) -> None:
         raise ArchitectureError(f"{kind.name}: expected nodes with their edges, found {cell!r}")
     first = len(kind.inputs)
     for node in cell:
-        if not _integer(node) or node < first:
+        if type(node) is not int or node < first:
             raise ArchitectureError(f"{kind.name}: unexpected node {node!r}; nodes are numbered from {first}")
     for node in range(first, max(cell, default=first) + 1):
         if node not in cell:
@@ -156,7 +152,7 @@ def _check_cell(kind: CellKind, cell: Any) -> None:
         if not isinstance(edges, Mapping) or not edges:
             raise ArchitectureError(f"{kind.name}.{node}: expected edges like {{0: skip}}, found {edges!r}")
         for source, operation in edges.items():
-            if not _integer(source) or not 0 <= source < node:
+            if type(source) is not int or not 0 <= source < node:
                 raise ArchitectureError(
                     f"{kind.name}.{node}: an edge comes from {source!r}; only nodes 0 to {node - 1} lie before it"
                 )

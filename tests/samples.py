@@ -1,4 +1,4 @@
-"""What several tests need: architectures drawn at random, and spaces of other operations and numbers of nodes."""
+"""What several tests need: synthetic images, architectures drawn at random, spaces of other operations and nodes."""
 
 import random
 from dataclasses import replace
@@ -6,9 +6,18 @@ from dataclasses import replace
 from torch import nn
 
 from nni_count.architecture import CELL_KINDS, EXTRACTION, FUSION
+from nni_count.data.synthetic import CellStream, CrowdStream
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
 from search_spaces import AMSNetSpace
 from search_spaces.cell import SearchedCell
+
+
+def synthetic_crowds(number, *, start=0, **settings):
+    return CrowdStream(**settings).take(number, start)
+
+
+def synthetic_cells(number, *, start=0, **settings):
+    return CellStream(**settings).take(number, start)
 
 
 def strip(channels, affine):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from nni_count.data.synthetic import synthetic_crowds
+from nni_count.data.synthetic import CrowdStream
 from on_gpu.pack import archives
 
 NUMBERS = {"train_data": 10, "test_data": 3}
@@ -20,7 +20,8 @@ def drawn(folder: Path) -> list[Path]:
     for start, (part, number) in enumerate(NUMBERS.items()):
         for kind in ("images", "ground-truth"):
             (whole / part / kind).mkdir(parents=True)
-        for index, sample in enumerate(synthetic_crowds(number, start=1000 * start, size=(64, 64), people=(3, 12)), 1):
+        samples = CrowdStream(size=(64, 64), people=(3, 12)).take(number, start=1000 * start)
+        for index, sample in enumerate(samples, 1):
             cv2.imwrite(str(whole / part / "images" / f"IMG_{index}.jpg"), sample.read()[:, :, ::-1])
             savemat(whole / part / "ground-truth" / f"GT_IMG_{index}.mat", {"image_info": _image_info(sample.points)})
     return archives(whole, folder / "archives", number=2)

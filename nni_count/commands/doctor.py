@@ -6,24 +6,16 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nni_count.data import READERS, SYNTHETIC, DataSetting, open_data
 from nni_count.data.dataset import Dataset
+from nni_count.data.health import examination
 from nni_count.data.health.checks import Finding, check_counts, check_points
-from nni_count.data.health.examination import (
-    Look,
-    Pair,
-    check_duplicates,
-    check_extra,
-    check_pairs_across,
-    figures,
-    look_at,
-    other_files,
-    pairs_across,
-)
+from nni_count.data.health.examination import Look, Pair
 from nni_count.data.health.near_duplicates import BITS, LIMIT
 from nni_count.data.sample import Sample, is_outside
 from nni_count.errors import DataError
@@ -56,11 +48,7 @@ KINDS = {
 }
 
 
-def doctor(
-    *,
-    data: DataSetting,
-    out: str | Path | None = None,
-) -> dict[str, Any]:
+def doctor(*, data: DataSetting, out: str | Path | None = None) -> dict[str, Any]:
     """Look at every image and point of a data set, and list all that is wrong or odd.
 
     Faults make images or points unusable: missing and broken files, points in a wrong unit or order. Warnings need a
@@ -89,20 +77,21 @@ def doctor(
     looks: list[Look] = []
     splits: dict[str, dict[str, Any]] = {}
     for split, samples, faults in _parts(dataset) if dataset else ():
-        good, unreadable = look_at(split, samples)
-        splits[split] = figures(samples, good)
+        good, unreadable = examination.look_at(split, samples)
+        splits[split] = examination.figures(samples, good)
         said = {finding.message for finding in findings}  # where we draw the parts, each meets the faults of all
         findings += [finding for finding in faults + unreadable if finding.message not in said]
         everything += samples
         looks += good
-    pairs = pairs_across(looks, list(splits))
-    findings += [finding for look in looks for finding in check_points(look.where, *_frame(look))]
+    pairs = examination.pairs_across(looks, list(splits))
+    for look in looks:
+        findings += check_points(look.where, look.sample.points, look.width, look.height)
     findings += check_counts([look.where for look in looks], [look.sample.count for look in looks])
-    findings += check_duplicates(looks)
-    findings += check_pairs_across(pairs, {split: facts["images"] for split, facts in splits.items()})
+    findings += examination.check_duplicates(looks)
+    findings += examination.check_pairs_across(pairs, {split: facts["images"] for split, facts in splits.items()})
     others = _others(Path(where), dataset, everything)
     if dataset:
-        findings += check_extra(others, findings, len(looks))
+        findings += examination.check_extra(others, findings, len(looks))
     findings.sort(key=lambda finding: (list(KINDS).index(finding.kind), -finding.amount))
     report = {
         "data": dataset.name if dataset else str(where),
@@ -185,21 +174,16 @@ def _parts(dataset: Dataset) -> Iterator[tuple[str, list[Sample], list[Finding]]
         yield split, samples, findings
 
 
-def _frame(look: Look) -> tuple[Any, int, int]:
-    return look.sample.points, look.width, look.height
-
-
 def _others(folder: Path, dataset: Dataset | None, samples: list[Sample]) -> dict[str, list[Path]]:
     """What else is in the folder; nothing where the samples come from no files."""
     if dataset is None:
-        return other_files(folder, [])
+        return examination.other_files(folder, [])
     used = [sample.path for sample in samples if sample.path]
-    return other_files(dataset.root, used) if used or not samples else {}
+    return examination.other_files(dataset.root, used) if used or not samples else {}
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    facts = asdict(finding)
-    return {name: facts[name] for name in ("kind", "where", "message")}
+    return {name: getattr(finding, name) for name in ("kind", "where", "message")}
 
 
 def _panels(looks: list[Look], findings: list[Finding]) -> Iterator[Panel]:
@@ -213,9 +197,8 @@ def _panels(looks: list[Look], findings: list[Finding]) -> Iterator[Panel]:
     odd = [places[where] for where in dict.fromkeys(in_turn) if where in places]
     plain = sorted((look for look in looks if look.where not in notes), key=lambda look: look.sample.count)
     odd = odd[: max(SHOWN // 2, SHOWN - len(plain))]
-    number = min(SHOWN - len(odd), len(plain))
-    spread = [plain[round(step * (len(plain) - 1) / max(number - 1, 1))] for step in range(number)]
-    for look in odd + spread:
+    spread = np.linspace(0, len(plain) - 1, min(SHOWN - len(odd), len(plain))).round().astype(int)
+    for look in odd + [plain[place] for place in spread]:
         yield _panel(look, "; ".join(notes.get(look.where, [])))
 
 

@@ -10,14 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.comparing.experiments import (
-    DATABASE,
-    NNITrial,
-    find_experiment,
-    read_experiment,
-    read_export,
-    unfinished,
-)
+from nni_count.comparing import experiments
 from nni_count.errors import RunError
 
 #: what a trial costs, beside how good its network is
@@ -111,19 +104,19 @@ def of_experiment(source: str, path: Path) -> tuple[list[Result], list[str]]:
         RunError: there is no such experiment, or none of its trials has finished.
     """
     if path.is_file():
-        trials = read_export(path)
+        trials = experiments.read_export(path)
     else:
-        folder = path if (path / DATABASE).is_file() else find_experiment(source)
+        folder = path if (path / experiments.DATABASE).is_file() else experiments.find_experiment(source)
         if folder is None:
             raise RunError(
                 f"{source}: neither a finished run of nni-count trial or evaluate, nor an NNI experiment of this "
                 "machine (nnictl experiment list --all shows them), nor an exported one"
             )
-        trials = read_experiment(folder)
+        trials = experiments.read_experiment(folder)
     # after nnictl resume, NNI's grid proposes again what was running
     once = {str(sorted(trial.parameters.items())): trial for trial in reversed(trials) if _of_trial(trial)}
     finished = [result for trial in reversed(once.values()) if (result := _of_trial(trial))]
-    others = ", ".join(unfinished(trials))
+    others = ", ".join(experiments.unfinished(trials))
     if not finished:
         raise RunError(
             f"{source}: none of its {len(trials)} trials has finished ({others or 'none was started'}); "
@@ -132,7 +125,7 @@ def of_experiment(source: str, path: Path) -> tuple[list[Result], list[str]]:
     return finished, [f"{source}: {len(finished)} of {len(trials)} trials; left out: {others}."] if others else []
 
 
-def _of_trial(trial: NNITrial) -> Result | None:
+def _of_trial(trial: experiments.NNITrial) -> Result | None:
     folder = trial.folder / "run" if trial.folder else None
     if folder and (folder / "result.json").is_file():  # it may be there though NNI did not hear of it
         return of_folder(folder)

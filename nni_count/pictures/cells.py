@@ -110,7 +110,7 @@ def _draw_cell(axes: Axes, kind: CellKind, architecture: Architecture, left: flo
         taps = [entry[later] - COLUMN + 0.25 for later, edges in cell.items() if node in edges]
         if node in kind.computed:
             _line(axes, (start, end - 0.13), (y, y), arrow=True, zorder=1)
-            axes.add_patch(_circle(start, y))
+            axes.plot(start, y, "o", color=INK, markersize=23, markeredgecolor="white", zorder=6)
             axes.text(start, y - 0.005, str(node), ha="center", va="center", color="white", fontsize=9.5, zorder=7)
             continue
         if taps:
@@ -141,12 +141,6 @@ def _draw_cell(axes: Axes, kind: CellKind, architecture: Architecture, left: flo
     _box(axes, end, (first + last) / 2, size, "", facecolor="#e2e8f0", edgecolor=INK)
     text = "concat → output" if kind.nodes > 1 else "output"
     axes.text(end, (first + last) / 2, text, rotation=90, ha="center", va="center", fontsize=9, zorder=5)
-
-
-def _circle(x: float, y: float) -> Any:
-    from matplotlib.patches import Circle
-
-    return Circle((x, y), 0.16, facecolor=INK, edgecolor="white", zorder=6)
 
 
 def _draw_pyramid(axes: Axes, pooling: Sequence[str], left: float, top: float) -> None:

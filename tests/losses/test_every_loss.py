@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from samples import synthetic_crowds
 
 from nni_count.data.pixels import normalise
-from nni_count.data.synthetic import synthetic_crowds
 from nni_count.losses import LOSSES, create_loss
 from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import LIGHT, random_architecture
+from samples import synthetic_crowds
 
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import normalise
-from nni_count.data.synthetic import synthetic_crowds
 from nni_count.errors import SettingError
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import NETWORKS, create, initialise

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from samples import synthetic_crowds
 from torch import nn
 
 from nni_count.data.pixels import normalise
-from nni_count.data.synthetic import synthetic_crowds
 from nni_count.networks.network import Network
 from nni_count.tasks.counting import Counting
 from nni_count.tasks.judging import judge

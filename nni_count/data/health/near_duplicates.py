@@ -43,13 +43,10 @@ def nearest(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int, bool]
         first: ``(N, 255)``, perceptual hashes.
         second: ``(M, 255)``.
     """
-    plain = (BITS - first @ second.T) / 2  # of signs, the product counts those that agree less those that differ
-    mirrored = (BITS - (first * _MIRROR) @ second.T) / 2
-    distances = np.minimum(plain, mirrored)
-    indices = distances.argmin(1)
-    rows = np.arange(len(first))
-    turned = mirrored[rows, indices] < plain[rows, indices]
-    return [
-        (int(index), round(float(distances[row, index])), bool(turned[row]))
-        for row, index in zip(rows, indices, strict=True)
-    ]
+    # of signs, the product counts those that agree less those that differ
+    plain, mirrored = ((BITS - hashes @ second.T) / 2 for hashes in (first, first * _MIRROR))
+    found = []
+    for row, index in enumerate(np.minimum(plain, mirrored).argmin(1).tolist()):
+        distance, turned = float(plain[row, index]), float(mirrored[row, index])
+        found.append((index, round(min(distance, turned)), turned < distance))
+    return found

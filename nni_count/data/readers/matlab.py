@@ -35,13 +35,9 @@ def load_mat(path: Path, key: str) -> Any:
                 contents, names = _load_hdf5(path, key)
             else:
                 contents, names = _load_version_5(start + file.read(MAX_BYTES), key)
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        raise DataError(f"{path}: not a readable .mat file ({what}); restore the original file") from error
     except Exception as error:  # scipy raises whatever the damaged bytes lead to
-        raise DataError(
-            f"{path}: not a readable .mat file ({type(error).__name__}: {str(error)[:80]}); restore the original file"
-        ) from error
+        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error)[:80]}"
+        raise DataError(f"{path}: not a readable .mat file ({what}); restore the original file") from error
     if key not in contents:
         raise DataError(
             f"{path}: has no variable {key!r} (found: {', '.join(names) or 'none'}); is it another data set's?"

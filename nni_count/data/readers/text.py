@@ -21,7 +21,7 @@ def understood(path: Path, what: str) -> Iterator[None]:
     """Whatever a document of another shape leads to is an error that names its file."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, SyntaxError) as error:
         raise DataError(
             f"{path}: not understood as {what} ({type(error).__name__}: {str(error)[:80]}); write the file again"
         ) from error
@@ -71,10 +71,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     # annotations have no document type; a NUL betrays UTF-16, in which it could hide
     if b"<!DOCTYPE" in data or b"\0" in data:
         raise DataError(f"{path}: declares a document type or is not UTF-8; refused, write plain XML")
-    try:
+    with understood(path, "XML"):
         return ElementTree.fromstring(data)
-    except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable XML ({error}); write the file again") from error
 
 
 def head(path: Path, size: int = 4096) -> str:

@@ -3,11 +3,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from samples import synthetic_crowds
 
 from nni_count.data import open_data
 from nni_count.data.health.examination import look_at, pairs_across
 from nni_count.data.health.near_duplicates import BITS, nearest, perceptual_hash
-from nni_count.data.synthetic import synthetic_crowds
 
 PHOTOS = synthetic_crowds(12, seed=3, size=(120, 160))
 

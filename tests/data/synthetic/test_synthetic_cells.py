@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import synthetic_cells
 
-from nni_count.data.synthetic import cells, synthetic_cells
+from nni_count.data.synthetic import cells
 
 
 @settings(max_examples=25, deadline=None)

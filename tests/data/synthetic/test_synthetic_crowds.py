@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import synthetic_cells, synthetic_crowds
 
-from nni_count.data.synthetic import LEVELS, CellStream, CrowdStream, synthetic_cells, synthetic_crowds
+from nni_count.data.synthetic import LEVELS, CellStream, CrowdStream
 from nni_count.data.synthetic.dense import cover_map, draw_dense_scene, hidden
 from nni_count.data.synthetic.obstacles import AMONG_PEOPLE, IN_FRONT
 from nni_count.data.synthetic.paint import CIRCLE

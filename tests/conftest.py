@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from samples import synthetic_crowds
 from scipy.io import savemat
 
 from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
+from nni_count.data.synthetic import CrowdStream
 from nni_count.ops import OPERATIONS, POOLINGS
 
 torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
@@ -59,7 +59,7 @@ def write_shanghaitech(
     for folder, number, start in (("train_data", train, 0), ("test_data", test, 1000)):
         (root / folder / "images").mkdir(parents=True)
         (root / folder / points_folder).mkdir()
-        samples = synthetic_crowds(number, start=start, size=(size, size), people=(3, 12))
+        samples = CrowdStream(size=(size, size), people=(3, 12)).take(number, start)
         for index, sample in enumerate(samples, 1):
             cv2.imwrite(str(root / folder / "images" / f"IMG_{index}.jpg"), sample.read()[:, :, ::-1])
             write_mat(root / folder / points_folder / f"GT_IMG_{index}.mat", sample.points)

@@ -27,6 +27,7 @@ _PUBLIC = {
     "evaluate": "nni_count.evaluate",
     "load_model": "nni_count.model",
     "open_data": "nni_count.data",
+    "open_table": "nni_count.table",
     "predict": "nni_count.predict",
     "read_architecture": "nni_count.architecture",
     "retrain": "nni_count.retrain",

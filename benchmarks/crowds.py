@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nni_count.data import open_data
 from nni_count.data.sample import Sample
-from nni_count.data.synthetic import synthetic_crowds
+from nni_count.data.synthetic import CrowdStream
 
 DEFAULT = os.environ.get("NNI_COUNT_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
@@ -20,4 +20,4 @@ def crowds(data: str, number: int) -> tuple[list[Sample], str]:
             step = max(1, len(samples) // number)
             return samples[::step][:number], root.name
     print(f"{data}: no ShanghaiTech there; synthetic crowds instead (give --data, or set NNI_COUNT_DATA)", flush=True)
-    return synthetic_crowds(number, size=(600, 800), people=(100, 1000)), "synthetic"
+    return CrowdStream(size=(600, 800), people=(100, 1000)).take(number), "synthetic"

@@ -25,13 +25,13 @@ from crowds import DEFAULT, crowds
 from scipy.ndimage import gaussian_filter
 
 from nni_count.architecture import read_architecture
-from nni_count.counting import Counting
-from nni_count.data.batches import CropLoader, crop_loader
-from nni_count.data.cache import cache_bytes
 from nni_count.data.pixels import MEAN, STD
 from nni_count.data.sample import Sample
-from nni_count.losses import ScalePyramidLoss
-from nni_count.networks import create, initialise
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
+from nni_count.networks import create, initialise, number_of_parameters
+from nni_count.tasks.counting import Counting
+from nni_count.training.batches import CropLoader, crop_loader
+from nni_count.training.settings import Crops
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 
@@ -96,7 +96,7 @@ def steps(batches: Iterator[Any], number: int, bf16: bool) -> tuple[list[float],
         waits.append(middle - start)
         works.append(time.perf_counter() - middle)
     # the first step warms up
-    return waits[1:], works[1:], sum(parameter.numel() for parameter in network.parameters())
+    return waits[1:], works[1:], number_of_parameters(network)
 
 
 def main() -> None:
@@ -111,15 +111,8 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     arguments = parser.parse_args()
     samples, name = crowds(arguments.data, arguments.images)
-    loader = crop_loader(
-        samples,
-        Counting(),
-        crop_size=arguments.crop_size,
-        batch_size=arguments.batch_size,
-        stride=4,
-        seed=0,
-        cache_bytes=cache_bytes(arguments.cache_gb),
-    )
+    crops = Crops(arguments.crop_size, arguments.batch_size, cache_gb=arguments.cache_gb)
+    loader = crop_loader(samples, Counting(), crops, stride=4, seed=0)
     start = time.perf_counter()
     list(loader)
     first_pass = (time.perf_counter() - start) / len(loader)

@@ -20,12 +20,13 @@ import torch
 from pytorch_lightning.callbacks import Callback, Timer
 
 from nni_count.architecture import read_architecture
-from nni_count.counting import Counting
-from nni_count.data.batches import crop_loader
-from nni_count.data.synthetic import synthetic_crowds
-from nni_count.learner import Budget, Retraining
-from nni_count.losses import ScalePyramidLoss
+from nni_count.data.synthetic import CrowdStream
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
+from nni_count.training.batches import crop_loader
+from nni_count.training.learner import Length, Retraining
+from nni_count.training.settings import Crops, TrainingRecipe
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 
@@ -58,12 +59,9 @@ def retrainer(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any
         network,
         loss,
         Counting(),
-        learning_rate=1e-3,
-        schedule="cosine",
-        budget=Budget(len(batches), None),
+        recipe=TrainingRecipe(),
+        length=Length(len(batches), None),
         timer=Timer(),
-        average_decay=0.998,
-        gradient_clip=0.2,
         loader=loader,
     )
     clock = Clock()
@@ -92,7 +90,7 @@ def main() -> None:
     architecture = read_architecture(ARCHITECTURE)
     loss = ScalePyramidLoss(architecture.pooling)
     loader = crop_loader(
-        synthetic_crowds(12), Counting(), crop_size=192, batch_size=6, stride=4, seed=0, limit_batches=arguments.steps
+        CrowdStream().take(12), Counting(), Crops(192, 6), stride=4, seed=0, limit_batches=arguments.steps
     )
     batches = list(loader)
     network = create("amsnet", architecture)

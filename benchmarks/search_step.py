@@ -1,6 +1,6 @@
 """The step of a search by strategy on AMSNet's space: its seconds, and what is kept for the backward pass.
 
-Run: python benchmarks/search_step.py [--device cuda] [--growth growth.png]
+Run: python benchmarks/search_step.py [--device cuda]
 
 NNI's strategies run as they ship, in the memory format that torch gives by default, and again with channels last, which
 ours use. All in one process, in turn. Memory is the bytes that are saved for the backward pass, on a GPU
@@ -10,26 +10,19 @@ the allocator's peak as well.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.callbacks import Callback
 
-from nni_count.data import halves
-from nni_count.data.batches import crop_loader
-from nni_count.data.synthetic_set import SyntheticCrowds
-from nni_count.oneshot import Recipe
-from nni_count.search import search
-from nni_count.task import usual_task
+from nni_count.searching.recipe import SpaceTraining
+from nni_count.tasks.task import usual_task
+from nni_count.training.settings import Recipe
 from search_spaces import AMSNetSpace
 from strategies import GDAS, PartialChannel
 
@@ -72,7 +65,7 @@ class Step:
         torch.manual_seed(0)
         strategy = make()
         space = strategy.mutate_model(AMSNetSpace(cells=6, width=width)).to(device)
-        self.module = strategy.configure_oneshot_module(Recipe(usual_task(), 1e-3, 4e-4, 1e-4, 1))
+        self.module = strategy.configure_oneshot_module(SpaceTraining(usual_task(), Recipe(), epochs=1))
         self.module.set_model(space)
         layout = torch.channels_last if last else torch.contiguous_format
         self.space: Any = space.to(memory_format=layout)
@@ -137,123 +130,11 @@ def measure(names: list[str], rounds: int, width: int, crop: int, batch: int, de
     return results
 
 
-class Clock(Callback):
-    """When every batch ended, and how long the ends of epochs took."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self.epoch_ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.times.append(time.perf_counter())
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        if self.times:
-            self.epoch_ends.append(time.perf_counter() - self.times[-1])
-
-
-def bare(space: AMSNetSpace, strategy: Any, batches: list[Any]) -> float:
-    """Seconds of a step of both phases in a plain loop over batches that are there."""
-    space = strategy.mutate_model(space).to(memory_format=torch.channels_last)
-    module = strategy.configure_oneshot_module(Recipe(usual_task(), 1e-3, 4e-4, 1e-4, 1))
-    module.set_model(space)
-    own = {id(parameter): parameter for parameter in module.arch_parameters()}
-    weights = [parameter for parameter in space.parameters() if id(parameter) not in own]
-    arch_optimizer = torch.optim.Adam(own.values(), lr=6e-4, weight_decay=1e-3)
-    optimizer = torch.optim.Adam(weights, lr=1e-3, weight_decay=1e-4)
-    times = []
-    for train, held_out in batches:
-        for (images, targets), current in ((held_out, arch_optimizer), (train, optimizer)):
-            module.resample()
-            current.zero_grad()
-            space.loss(space(images.contiguous(memory_format=torch.channels_last)), targets).backward()
-            current.step()
-        times.append(time.perf_counter())
-    return statistics.median(last - first for first, last in itertools.pairwise(times))
-
-
-def overhead(rounds: int, steps: int = 12) -> dict[str, list[float]]:
-    """What the search's loop costs beside forward, backward and step, as a share of them, and a whole epoch's end.
-
-    The bare loop runs before and after each search, so that a machine that slows down meanwhile counts for both.
-    """
-    found: dict[str, list[float]] = {"per_step": [], "epoch_end_seconds": []}
-    data = SyntheticCrowds(train=24, test=1, size=128)
-    settings: dict[str, Any] = {"crop_size": 64, "batch_size": 4, "limit_batches": steps, "stride": 1}
-    loaders = [crop_loader(part, usual_task(), seed=0, **settings) for part in halves(data.samples("train"), 0)]
-    batches = list(zip(*loaders, strict=True))
-    for _ in range(rounds):
-        clock = Clock()
-        before = bare(AMSNetSpace(width=64), PartialChannel(), batches)
-        with tempfile.TemporaryDirectory() as folder:
-            search(
-                data=data,
-                space=AMSNetSpace(width=64),
-                strategy=PartialChannel(),
-                out=Path(folder) / "run",
-                max_epochs=2,
-                crop_size=64,
-                batch_size=4,
-                limit_train_batches=steps,
-                validation_images=0,
-                accelerator="cpu",
-                callbacks=[clock],
-            )
-        whole = statistics.median(last - first for first, last in itertools.pairwise(clock.times[-steps:]))
-        after = bare(AMSNetSpace(width=64), PartialChannel(), batches)
-        found["per_step"].append(2 * whole / (before + after) - 1)
-        found["epoch_end_seconds"] += clock.epoch_ends
-    return found
-
-
-def growth(device: str, rounds: int) -> list[dict[str, Any]]:
-    """Seconds and bytes where one of width, crop and batch changes."""
-    rows = []
-    for width, crop, batch in ((32, 64, 4), (64, 64, 4), (128, 64, 4), (64, 128, 4), (64, 64, 2), (64, 64, 8)):
-        # at C = 32 the first cell's nodes have two channels, of which K = 4 has no share
-        names = [name for name in ("NNI DARTS", "PartialChannel", "GDAS") if width > 32 or name != "PartialChannel"]
-        for name, result in measure(names, rounds, width, crop, batch, device).items():
-            seconds = statistics.median(result["seconds"])
-            rows.append({"method": name, "C": width, "crop": crop, "batch": batch, "seconds": seconds})
-            rows[-1]["bytes"] = result["bytes"]
-            print(
-                f"{name:<16} C={width:<4} crop={crop:<4} batch={batch}  {seconds:.3f} s  {result['bytes'] / 1e6:.0f} MB"
-            )
-    return rows
-
-
-def draw(rows: list[dict[str, Any]], path: str) -> None:
-    """Time and memory against width, crop and batch."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 3, figsize=(10, 5.5), layout="constrained", sharex="col", sharey="row")
-    usual = {"C": 64, "crop": 64, "batch": 4}
-    for column, varied in enumerate(usual):
-        others = {name: value for name, value in usual.items() if name != varied}
-        for method in dict.fromkeys(row["method"] for row in rows):
-            line = sorted(
-                (row[varied], row["seconds"], row["bytes"] / 1e6)
-                for row in rows
-                if row["method"] == method and all(row[name] == value for name, value in others.items())
-            )
-            for axis, place in zip(axes[:, column], (1, 2), strict=True):
-                axis.plot([point[0] for point in line], [point[place] for point in line], "o-", label=method)
-        axes[1, column].set_xlabel({"C": "width C", "crop": "crop, pixels", "batch": "crops a step"}[varied])
-    axes[0, 0].set_ylabel("seconds a step")
-    axes[1, 0].set_ylabel("MB for the backward pass")
-    for axis in axes.flat:
-        axis.set_yscale("log")
-        axis.grid(alpha=0.3)
-    axes[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=100)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--growth", help="picture of time and memory against width, crop and batch")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -279,14 +160,6 @@ def main() -> None:
             "faster_max": round(ratios[-1], 2),
             "less_memory": round(memory, 2),
         }
-    if arguments.device == "cpu":
-        found = overhead(max(3, arguments.rounds // 2))
-        shares = sorted(found["per_step"])
-        summary["loop_overhead"] = round(statistics.median(shares), 3)
-        summary["epoch_end_seconds"] = round(statistics.median(found["epoch_end_seconds"]), 2)
-        print(f"the loop: {statistics.median(shares):+.1%} a step ({shares[0]:+.1%} to {shares[-1]:+.1%}, aim 5%)")
-    if arguments.growth:
-        draw(growth(arguments.device, max(3, arguments.rounds // 3)), arguments.growth)
     print(json.dumps(summary))
 
 

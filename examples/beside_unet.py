@@ -13,18 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from examples.classes.scenes import NutsAndBolts
 from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
 from examples.stages import duration, evaluated, retrained, searched
-from nni_count.cost import Cost
-from nni_count.data.crops import Augmentation
+from nni_count import Augmentation, Budget, Cost, Crops, Decoding, SearchBudget, Task, TrainingRecipe
 from nni_count.data.dataset import Dataset
-from nni_count.networks import create
-from nni_count.task import Task
+from nni_count.networks import create, number_of_parameters
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 
@@ -84,44 +80,36 @@ EXAMPLES = {
 def run(name: str, out: Path, minutes: float | None, seed: int) -> None:
     example = EXAMPLES[name]
     data, side = example.data(), example.side
-    common: dict[str, Any] = {"data": data, "task": example.task, "augmentation": example.augmentation, "seed": seed}
+    common: dict[str, Any] = {"data": data, "task": example.task, "seed": seed}
     architecture = searched(
         out / "search",
         space=AMSNetSpace(
             cells=6, width=64, map_stride=MAP_STRIDE, stem_stride=2, edges_per_node=example.edges_per_node
         ),
         strategy=PartialChannel(warmup_epochs=1, arc_learning_rate=1e-2),
-        cost=Cost("flops", FLOPS * side**2, image_size=(side, side)),
-        max_epochs=4,
-        limit_train_batches=15,
-        crop_size=96,
-        batch_size=4,
+        decoding=Decoding(cost=Cost("flops", FLOPS * side**2, image_size=(side, side))),
+        budget=SearchBudget(max_epochs=4, limit_train_batches=15),
+        crops=Crops(size=96, batch_size=4, augmentation=example.augmentation),
         **common,
     )
     channels = example.task.out_channels
     parameters = number_of_parameters(create("amsnet", architecture, **example.network, out_channels=channels))
     networks: dict[str, dict[str, Any]] = {
-        "amsnet": {"architecture": architecture, "network_settings": example.network},
-        "unet": {"network": "unet", "network_settings": unet_settings(parameters, channels)},
+        "amsnet": {"architecture": architecture, "network": example.network},
+        "unet": {"network": {"name": "unet", **unet_settings(parameters, channels)}},
     }
     for network, settings in networks.items():
         model = retrained(
             out / network,
             **settings,
-            max_time=duration(minutes or example.minutes),
-            crop_size=side,  # parts of an image show more of its border, to which a count is sensitive
-            batch_size=2,
-            learning_rate=4e-3,
-            average_decay=0.99,
-            frozen_norms=0.4,
+            budget=Budget(max_time=duration(minutes or example.minutes)),
+            # parts of an image show more of its border, to which a count is sensitive
+            crops=Crops(size=side, batch_size=2, augmentation=example.augmentation),
+            recipe=TrainingRecipe(learning_rate=4e-3, average_decay=0.99, frozen_norms=0.4),
             loss="mse",  # for both; the searched pyramid had more errors on validation images
             **common,
         )
         evaluated(out / f"{network}_test", model=model, data=data)
-
-
-def number_of_parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def unet_settings(parameters: int, out_channels: int) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import nni_count
 from nni_count.architecture import Architecture, read_architecture
+from nni_count.searching.settings import SearchBudget
 
 
-def searched(out: Path, *, max_epochs: int, **settings: Any) -> Architecture:
+def searched(out: Path, *, budget: SearchBudget, **settings: Any) -> Architecture:
     """The architecture of a whole search."""
     found = out / "architecture.yaml"
-    if not (found.is_file() and read_architecture(found).provenance["epochs"] == max_epochs):
-        nni_count.search(out=out, max_epochs=max_epochs, resume=_begun(out), **settings)
+    if not (found.is_file() and read_architecture(found).provenance["epochs"] == budget.max_epochs):
+        nni_count.search(out=out, budget=budget, resume=_begun(out), **settings)
     return read_architecture(found)
 
 

@@ -6,32 +6,41 @@ The public names are imported when they are first used, so that ``import nni_cou
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 _PUBLIC = {
     "Architecture": "nni_count.architecture",
-    "Cost": "nni_count.cost",
-    "Counting": "nni_count.counting",
-    "EarlyStop": "nni_count.after_epoch",
+    "Augmentation": "nni_count.training.settings",
+    "Budget": "nni_count.training.settings",
+    "Compute": "nni_count.training.settings",
+    "Cost": "nni_count.searching.cost",
+    "Counting": "nni_count.tasks.counting",
+    "Crops": "nni_count.training.settings",
+    "Decoding": "nni_count.searching.settings",
+    "EarlyStop": "nni_count.searching.settings",
     "Model": "nni_count.model",
     "NNICountError": "nni_count.errors",
+    "RandomBudget": "nni_count.searching.random_search",
+    "Recipe": "nni_count.training.settings",
     "Sample": "nni_count.data.sample",
-    "Task": "nni_count.task",
+    "SearchBudget": "nni_count.searching.settings",
+    "Task": "nni_count.tasks.task",
+    "TrainingRecipe": "nni_count.training.settings",
+    "Trials": "nni_count.searching.multi_trial.record",
     "adaptive_sigma": "nni_count.data.adaptive",
-    "decode": "nni_count.decode",
-    "demo": "nni_count.demo",
+    "compare": "nni_count.commands.compare",
+    "decode": "nni_count.commands.decode",
+    "demo": "nni_count.commands.demo",
     "density_map": "nni_count.data.density",
-    "doctor": "nni_count.doctor",
-    "evaluate": "nni_count.evaluate",
+    "doctor": "nni_count.commands.doctor",
+    "evaluate": "nni_count.commands.evaluate",
     "load_model": "nni_count.model",
     "open_data": "nni_count.data",
-    "open_table": "nni_count.table",
-    "predict": "nni_count.predict",
+    "predict": "nni_count.commands.predict",
     "read_architecture": "nni_count.architecture",
-    "retrain": "nni_count.retrain",
-    "search": "nni_count.search",
+    "retrain": "nni_count.commands.retrain",
+    "search": "nni_count.commands.search",
+    "trial": "nni_count.commands.trial",
 }
 
 
@@ -43,15 +52,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(_PUBLIC)
-
-
-class _Package(ModuleType):
-    """``nni_count.search`` is the function, also after the module of that name was imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _PUBLIC.get(name) == value.__name__:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -13,50 +13,53 @@ The file (``architecture.yaml``) reads like the figure of a cell::
     pooling: [avg_2x2, avg_4x4, max_2x2]
     provenance: {strategy: DARTS, seed: 1, ...}
 
-It is free of width and depth: found at M=6, C=256, it may be retrained at M=8, C=512.
+It is free of width and depth: found at M=6, C=256, it may be retrained at M=8, C=512. How many nodes a cell and levels
+the pyramid has is what the file says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nni_count.errors import ArchitectureError
-from nni_count.files import write_text
 from nni_count.ops import OPERATIONS, POOLINGS
+from nni_count.plugins import entries
+from nni_count.runs.files import write_text
 
 FORMAT = "nni-count-architecture/1"
-PYRAMID_LEVELS = 3
+
+# an architecture may hold what any installed package brings, in every process
+OPERATIONS.update({name: operation for name, operation in entries("operations").items() if name not in OPERATIONS})
 
 
 @dataclass(frozen=True)
 class CellKind:
-    """A kind of cell: ``inputs`` nodes that are given, ``nodes`` that are computed, each joined to all before it."""
+    """A kind of cell: nodes that are given, here by what drawings call them, and a number of nodes that are computed,
+    each joined to all before it.
+    """
 
     name: str
-    inputs: int
+    inputs: tuple[str, ...]
     nodes: int
 
     @property
     def computed(self) -> range:
         """The numbers of the computed nodes; the inputs are numbered from 0."""
-        return range(self.inputs, self.inputs + self.nodes)
+        return range(len(self.inputs), len(self.inputs) + self.nodes)
 
 
-EXTRACTION = CellKind("extraction", inputs=2, nodes=4)
-FUSION = CellKind("fusion", inputs=3, nodes=2)
+#: with the paper's numbers of nodes
+EXTRACTION = CellKind("extraction", inputs=("l−2", "l−1"), nodes=4)
+FUSION = CellKind("fusion", inputs=("tap 1", "tap 2", "tap 3"), nodes=2)
 CELL_KINDS = {kind.name: kind for kind in (EXTRACTION, FUSION)}
 
 #: node → {earlier node: operation}
 Cell = dict[int, dict[int, str]]
-
-
-def _integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class Architecture:
     """The cells and the pyramid that a search found, checked on construction.
 
     Args:
-        extraction: node 2…5 → {earlier node: operation}.
-        fusion: node 3…4 → {earlier node: operation}.
-        pooling: three poolings, finest level first.
+        extraction: node → {earlier node: operation}, without a gap from node 2; 2…5 in the paper.
+        fusion: node → {earlier node: operation}, without a gap from node 3; 3…4 in the paper.
+        pooling: a pooling for each level, finest first; three in the paper.
         network: the settings at which it was found (``cells``, ``width``, ``taps``, ``in_channels``,
             ``out_channels``, ``map_stride``, ``stem_stride``); a retraining may choose others.
         provenance: where it came from; free, but plain YAML.
@@ -85,8 +88,8 @@ class Architecture:
         for kind in CELL_KINDS.values():
             _check_cell(kind, getattr(self, kind.name))
         pooling = self.pooling
-        if not isinstance(pooling, (list, tuple)) or len(pooling) != PYRAMID_LEVELS:
-            raise ArchitectureError(f"pooling: expected {PYRAMID_LEVELS} poolings, found {pooling!r}")
+        if not isinstance(pooling, (list, tuple)) or not pooling:
+            raise ArchitectureError(f"pooling: expected a list of poolings like [avg_2x2], found {pooling!r}")
         for level, name in enumerate(pooling):
             if name not in POOLINGS:
                 raise ArchitectureError(f"pooling[{level}]: unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
@@ -99,6 +102,11 @@ class Architecture:
         """The kept edges of a kind of cell."""
         cell: Cell = getattr(self, kind.name)
         return cell
+
+    @property
+    def kinds(self) -> tuple[CellKind, ...]:
+        """The kinds of cells, extraction first, with as many nodes as they have here."""
+        return tuple(replace(kind, nodes=len(self.cell(kind))) for kind in CELL_KINDS.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, in the order in which the file shows it."""
@@ -133,22 +141,25 @@ class Architecture:
 def _check_cell(kind: CellKind, cell: Any) -> None:
     if not isinstance(cell, Mapping):
         raise ArchitectureError(f"{kind.name}: expected nodes with their edges, found {cell!r}")
-    for node in kind.computed:
+    first = len(kind.inputs)
+    for node in cell:
+        if type(node) is not int or node < first:
+            raise ArchitectureError(f"{kind.name}: unexpected node {node!r}; nodes are numbered from {first}")
+    for node in range(first, max(cell, default=first) + 1):
         if node not in cell:
-            raise ArchitectureError(f"{kind.name}: node {node} is missing; expected nodes {list(kind.computed)}")
+            raise ArchitectureError(f"{kind.name}: node {node} is missing; nodes are numbered on from {first}")
     for node, edges in cell.items():
-        if node not in kind.computed:
-            raise ArchitectureError(f"{kind.name}: unexpected node {node!r}; expected nodes {list(kind.computed)}")
         if not isinstance(edges, Mapping) or not edges:
             raise ArchitectureError(f"{kind.name}.{node}: expected edges like {{0: skip}}, found {edges!r}")
         for source, operation in edges.items():
-            if not _integer(source) or not 0 <= source < node:
+            if type(source) is not int or not 0 <= source < node:
                 raise ArchitectureError(
                     f"{kind.name}.{node}: an edge comes from {source!r}; only nodes 0 to {node - 1} lie before it"
                 )
             if operation not in OPERATIONS:
                 raise ArchitectureError(
-                    f"{kind.name}.{node}.{source}: unknown operation {operation!r}; known: {', '.join(OPERATIONS)}"
+                    f"{kind.name}.{node}.{source}: unknown operation {operation!r}; known: {', '.join(OPERATIONS)}; "
+                    "install or import what registers it"
                 )
 
 
@@ -168,6 +179,15 @@ def read_architecture(path: str | Path) -> Architecture:
         return Architecture.from_dict(data)
     except ArchitectureError as error:
         raise ArchitectureError(f"{path}: {error}") from None
+
+
+def open_architecture(architecture: str | Path | Mapping[str, Any] | Architecture) -> Architecture:
+    """The architecture itself, or that of a file, or that which :meth:`Architecture.to_dict` describes."""
+    if isinstance(architecture, Architecture):
+        return architecture
+    if isinstance(architecture, Mapping):
+        return Architecture.from_dict(architecture)
+    return read_architecture(architecture)
 
 
 def write_architecture(architecture: Architecture, path: str | Path) -> None:

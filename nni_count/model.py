@@ -3,85 +3,32 @@
 from __future__ import annotations
 
 import json
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.files import whole
-from nni_count.networks import Network, create
-from nni_count.plugins import path_of
-from nni_count.task import USUAL, Task, create_task
+from nni_count.networks import Network, create, number_of_parameters
+from nni_count.runs.describe import path_of
+from nni_count.runs.files import whole
+from nni_count.tasks.judging import estimate_map
+from nni_count.tasks.task import Task, create_task
 
 FORMAT = "nni-count-model/1"
-#: what model files called a task before tasks were found by their path
-EARLIER = {"counting": USUAL}
-#: how often an image is looked at → the quarter turns, and whether it is mirrored before
-VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
-
-
-def check_views(views: int) -> None:
-    """Refuse a number of views that is not known with a :class:`SettingError`."""
-    if views not in VIEWS:
-        raise SettingError(
-            f"views: {views!r}; choose 1, 2 (mirrored as well) or 8 (mirrored and turned by quarters as well)"
-        )
-
-
-def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
-    """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
-
-    Args:
-        network: in evaluation mode.
-        image: ``(3, H, W)``, normalised.
-        views: 1; or the mean of the maps of this many views of the image, each turned back: 2 of it and its mirror
-            image, 8 of both turned by quarters, for images without an upside.
-
-    Returns:
-        ``(1, K, ceil(H / stride), ceil(W / stride))``.
-
-    Raises:
-        SettingError: there is no such number of views.
-    """
-    check_views(views)
-    height, width = image.shape[-2:]
-    stride, multiple = network.map_stride, network.multiple
-    device = next(network.parameters()).device
-    batch = image[None].to(device, memory_format=torch.channels_last)
-    batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-    maps = []
-    for turns, mirrored in VIEWS[views]:
-        view = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
-        found = torch.rot90(network(view.contiguous(memory_format=torch.channels_last)), -turns, (-2, -1))
-        maps.append(found.flip(-1) if mirrored else found)
-    output = torch.stack(maps).mean(0)
-    return output[..., : -(-height // stride), : -(-width // stride)]
-
-
-@torch.inference_mode()
-def estimate_map(network: Network, task: Task, image: Tensor, views: int = 1) -> np.ndarray:
-    """What a network estimates of a whole image ``(3, H, W)``, in the task's unit: ``(K, h, w)`` float32; ``views`` as
-    for :func:`whole_map`.
-    """
-    output = whole_map(network, image, views).float()
-    result: np.ndarray = task.estimate(output, network.map_stride)[0].cpu().numpy()
-    return result
 
 
 class Model:
     """A network with its task, for images of any size.
 
-    What the task reads from a map is a method here: a counting model has ``count(image)`` and ``density(image)``.
+    What the task reads from a map is a method here: ``count(image)`` and ``density(image)`` where it counts, others
+    where the task has others (:attr:`nni_count.Task.readings`).
 
     Args:
         network: as :func:`nni_count.networks.create` gives it.
@@ -104,11 +51,16 @@ class Model:
         self.architecture = architecture
         self.task = task
         self.facts = facts or {}
+        self.file: Path | None = None  # that it was saved to or loaded from last
+
+    def to_dict(self) -> str:
+        """What configurations have in its place: its file."""
+        return str(self.file or "a model in no file: nni_count.model.save_model writes one; give that here")
 
     @property
     def parameters(self) -> int:
         """The number of trained weights."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        return number_of_parameters(self.network)
 
     def map(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
         """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
@@ -116,11 +68,27 @@ class Model:
 
         Args:
             image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
-            views: of the image whose maps are averaged, 1, 2 or 8; see :func:`whole_map`.
+            views: of the image whose maps are averaged, 1, 2 or 8; see
+                :func:`nni_count.networks.whole_image.whole_map`.
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)
         return estimate_map(self.network, self.task, normalise(_rgb(image)), views)
+
+    def count(self, image: np.ndarray | str | Path, views: int = 1) -> float:
+        """How many there are in an image; arguments as for :meth:`map`.
+
+        Raises:
+            AttributeError: the model's task does not count; naming what it reads.
+        """
+        return float(self.__getattr__("count")(image, views))
+
+    def density(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
+        """How many there are in each cell of an image, ``(h, w)`` float32; sums to :meth:`count`. Arguments and errors
+        as there.
+        """
+        density: np.ndarray = self.__getattr__("density")(image, views)
+        return density
 
     def __getattr__(self, name: str) -> Any:
         readings = vars(self)["task"].readings if "task" in vars(self) else {}
@@ -138,6 +106,27 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
+    """The one device that Lightning's words name, found by torch alone: Lightning takes twice as long to import.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
+        devices: how many of them: 1.
+
+    Raises:
+        SettingError: there is no such accelerator here, or several devices are asked for.
+    """
+    if devices != 1:
+        raise SettingError(f"devices: {devices}; a model is applied on one, leave it out")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    known = {"auto": [*there], "gpu": ["cuda", "mps"], **{name: [name] for name in there}}
+    found = [name for name in known.get(accelerator, ()) if there[name]]
+    if not found:
+        usable = ", ".join(name for name, names in known.items() if any(there[one] for one in names))
+        raise SettingError(f"accelerator: {accelerator!r} is not here; choose among {usable}")
+    return torch.device(found[0])
+
+
 def save_model(model: Model, path: str | Path) -> None:
     """Write the model's one file, whole or not at all."""
     header = {
@@ -151,6 +140,7 @@ def save_model(model: Model, path: str | Path) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     with whole(path) as temporary:
         save_file(weights, temporary, metadata=header)
+    model.file = Path(path)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
@@ -182,10 +172,12 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
             f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}"
         ) from error
     try:
-        task = create_task(EARLIER.get(wanted["name"], wanted["name"]), wanted["settings"])
+        task = create_task(wanted["name"], wanted["settings"])
     except SettingError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(network.to(device), described["name"], architecture, task, facts)
+    model = Model(network.to(device), described["name"], architecture, task, facts)
+    model.file = Path(path)
+    return model
 
 
 def _with_numbers(architecture: Any) -> Any:

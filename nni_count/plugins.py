@@ -1,16 +1,75 @@
-"""Spaces, strategies and tasks by name: those of installed packages through entry points, others by dotted path."""
+"""Spaces, strategies, tasks … by name: those of installed packages through entry points, others by dotted path."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
 
 from nni_count.errors import SettingError
 
-#: entry-point groups by the option whose names they give
-GROUPS = {"space": "nni_count.search_spaces", "strategy": "nni_count.strategies", "task": "nni_count.tasks"}
+#: entry-point groups by the option whose names they give, and by the registry that they add to
+GROUPS = {
+    "space": "nni_count.search_spaces",
+    "strategy": "nni_count.strategies",
+    "task": "nni_count.tasks",
+    "losses": "nni_count.losses",
+    "networks": "nni_count.networks",
+    "readers": "nni_count.readers",
+    "operations": "nni_count.operations",
+    "metrics": "nni_count.metrics",
+    "commands": "nni_count.commands",
+}
+
+
+class Entries(Mapping[str, Any]):
+    """What installed packages add to a group, and what is ours, by name; each is imported when it is first asked for.
+
+    Args:
+        group: one of :data:`GROUPS`, or the name of a registry that nobody adds to.
+        own: name → ``module:object``, ours, which come first.
+    """
+
+    def __init__(self, group: str, own: Mapping[str, str] | None = None):
+        self.group = group
+        self.own = {name: EntryPoint(name, where, group) for name, where in (own or {}).items()}
+
+    @cached_property
+    def found(self) -> dict[str, EntryPoint]:
+        others = {entry.name: entry for entry in _installed(*sys.path).select(group=GROUPS.get(self.group, ""))}
+        return {**self.own, **others, **self.own}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self.found[name]
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            module = sys.modules.get(entry.module.partition(".")[0])
+            where = getattr(module, "__file__", None) or "nothing"
+            raise SettingError(
+                f"{self.group} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
+                "another package of that name? Remove it, or change into another folder"
+            ) from error
+
+
+@cache
+def _installed(*path: str) -> Any:
+    """What all packages on Python's path bring; looking into each of them takes a moment."""
+    return entry_points()
+
+
+def entries(group: str) -> MutableMapping[str, Any]:
+    """What installed packages add to a registry, the second part of ``ChainMap({"mse": …}, entries("losses"))``."""
+    return cast(MutableMapping[str, Any], Entries(group))  # a ChainMap writes to its first part alone
 
 
 def load(option: str, name: str) -> Any:
@@ -25,19 +84,10 @@ def load(option: str, name: str) -> Any:
     """
     if "." in name:
         return _by_path(option, name)
-    found = {entry.name: entry for entry in entry_points(group=GROUPS[option])}
+    found = Entries(option)
     if name not in found:
         raise SettingError(f"{option}: {name!r} is unknown; known: {', '.join(found)}; or give a dotted path")
-    entry = found[name]
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        module = sys.modules.get(entry.module.partition(".")[0])
-        where = getattr(module, "__file__", None) or "nothing"
-        raise SettingError(
-            f"{option} {name}: {entry.value} cannot be loaded ({error}); found {where} in its place: "
-            "another package of that name? Remove it, or change into another folder"
-        ) from error
+    return found[name]
 
 
 def _by_path(option: str, path: str) -> Any:
@@ -49,8 +99,3 @@ def _by_path(option: str, path: str) -> Any:
             f"{option} {path}: cannot be imported ({error}); install the package that has it, or put its folder on "
             "PYTHONPATH"
         ) from error
-
-
-def path_of(thing: type) -> str:
-    """The dotted path by which a class is found again."""
-    return f"{thing.__module__}.{thing.__qualname__}"

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from torch import Tensor
 
-from nni_count.architecture import Architecture, CellKind
+from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.amsnet import AMSNetBody
+from nni_count.searching.nni import ModelSpace
+from search_spaces.cell import SearchedCell
 from search_spaces.extraction import SearchedExtraction
 from search_spaces.fusion import SearchedFusion
 from search_spaces.pooling import SearchedPyramid
 
 
-class SearchedParts:
-    """Choices in place of operations, for the wiring of ``nni_count.networks``."""
-
-    def __init__(self, edges_per_node: int, affine: bool):
-        self.affine = affine
-        cells = (SearchedExtraction(edges_per_node), SearchedFusion(edges_per_node))
-        self.cells = {cell.kind: cell for cell in cells}
-
-    def edge(self, kind: CellKind, source: int, node: int, channels: int) -> LayerChoice:
-        return self.cells[kind].edge(source, node, channels, self.affine)
-
-    def join(self, kind: CellKind, node: int) -> InputChoice:
-        return self.cells[kind].join(node)
-
-
 class AMSNetSpace(ModelSpace):
     """AMSNet with an operation to choose on every edge and edges to choose for every node (NAS-Count, section 3).
 
-    It is a :class:`nni_count.oneshot.Space`: what ``nni_count.search`` takes.
+    It is a :class:`nni_count.searching.space.Space`: what ``nni_count.search`` takes. Other operations, nodes or levels
+    of the pyramid are a subclass with other class attributes; see ``docs/spaces.md``.
 
     Args:
         cells: number of extraction cells, M in the paper, which searches with 6.
@@ -57,11 +45,19 @@ class AMSNetSpace(ModelSpace):
         SettingError: naming the setting that does not fit.
     """
 
+    extraction_cell: ClassVar[type[SearchedCell]] = SearchedExtraction
+    fusion_cell: ClassVar[type[SearchedCell]] = SearchedFusion
+    pyramid_levels: ClassVar[int] = 3
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        _sign(cls)
+
     def __init__(
         self,
         *,
         cells: int = 6,
-        width: int = 32,
+        width: int = 64,
         taps: list[int] | None = None,
         edges_per_node: int = 2,
         in_channels: int = 3,
@@ -74,9 +70,11 @@ class AMSNetSpace(ModelSpace):
         super().__init__()
         if edges_per_node < 1:
             raise SettingError(f"space.edges_per_node: {edges_per_node!r}; a node keeps at least 1 edge")
-        self.parts = SearchedParts(edges_per_node, affine)
+        extraction, fusion = (cell(edges_per_node, affine) for cell in (self.extraction_cell, self.fusion_cell))
+        self.parts = (extraction, fusion)
         self.network = AMSNetBody(
-            self.parts,
+            extraction,
+            fusion,
             cells=cells,
             width=width,
             taps=taps,
@@ -85,9 +83,10 @@ class AMSNetSpace(ModelSpace):
             map_stride=map_stride,
             stem_stride=stem_stride,
         )
-        self.pyramid = SearchedPyramid(pyramid)
+        self.pyramid = SearchedPyramid(pyramid, self.pyramid_levels)
         self.map_stride = map_stride
-        self.multiple = 8 * map_stride  # the pyramid halves the map three times
+        # each level of the pyramid halves the map; the encoder halves the image twice
+        self.multiple = math.lcm(2**self.pyramid_levels * map_stride, self.network.multiple)
         self.settings: dict[str, Any] = {
             **self.network.settings,
             "edges_per_node": edges_per_node,
@@ -121,7 +120,7 @@ class AMSNetSpace(ModelSpace):
             provenance: where it comes from, plain YAML.
             rule: how edges and operations are ranked, ``paper`` or ``joint``; see there too.
         """
-        cells = {kind.name: cell.decode(sample, probabilities, rule) for kind, cell in self.parts.cells.items()}
+        cells = {cell.kind.name: cell.decode(sample, probabilities, rule) for cell in self.parts}
         return Architecture(
             **cells,
             pooling=self.pyramid.decode(sample),
@@ -131,7 +130,7 @@ class AMSNetSpace(ModelSpace):
 
     def sample(self, architecture: Architecture) -> dict[str, Any]:
         """The NNI sample, label → choice, that :meth:`architecture` turns into this architecture."""
-        cells = [cell.sample(architecture.cell(kind)) for kind, cell in self.parts.cells.items()]
+        cells = [cell.sample(architecture.cell(cell.kind)) for cell in self.parts]
         return dict(ChainMap(*cells, self.pyramid.sample(architecture.pooling)))
 
     def deployed(self, **settings: Any) -> AMSNetSpace:
@@ -140,7 +139,7 @@ class AMSNetSpace(ModelSpace):
         if "cells" in settings and "taps" not in settings:
             found["taps"] = None  # they move along
         try:
-            return AMSNetSpace(**{**found, **settings, "affine": True})
+            return type(self)(**{**found, **settings, "affine": True})
         except TypeError:
             known = ", ".join(self.settings)
             raise SettingError(f"cost.network: {', '.join(settings)}; the settings of a network are {known}") from None
@@ -149,11 +148,15 @@ class AMSNetSpace(ModelSpace):
         """Label of an operation → label of the choice of edges on which it depends, and its number there."""
         return {
             cell.edge_label(source, node): (cell.node_label(node), source)
-            for kind, cell in self.parts.cells.items()
-            for node in kind.computed
+            for cell in self.parts
+            for node in cell.kind.computed
             for source in range(node)
         }
 
 
-# NNI wraps the constructor of a space and loses its signature, from which command lines are made
-functools.update_wrapper(AMSNetSpace.__init__, AMSNetSpace._init_wrapped)
+def _sign(space: Any) -> None:
+    """NNI wraps the constructor of a space and loses its signature, from which command lines are made."""
+    functools.update_wrapper(space.__init__, space._init_wrapped)
+
+
+_sign(AMSNetSpace)

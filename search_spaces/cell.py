@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
-
-from nni.nas.nn.pytorch import InputChoice, LayerChoice
 
 from nni_count.architecture import Cell, CellKind
 from nni_count.errors import SettingError
 from nni_count.ops import NONE, OPERATIONS
+from nni_count.searching.nni import InputChoice, LayerChoice
 
 
 class SearchedCell:
-    """The choices of a kind of cell. All cells of the kind share their labels, so they share α and β.
+    """The choices of a kind of cell, in place of operations and sums (:class:`nni_count.networks.wiring.Parts`). All
+    cells of the kind share their labels, so they share α and β.
 
     Args:
         edges_per_node: how many incoming edges a node keeps; all of them where it has fewer.
+        affine: whether batch norms scale and shift.
+
+    Raises:
+        SettingError: an operation is not registered.
     """
 
     kind: ClassVar[CellKind]
-    operations: ClassVar[tuple[str, ...]]
+    #: the candidates of every edge; by default all that are registered when the space is built
+    operations: ClassVar[Collection[str]] = OPERATIONS
 
-    def __init__(self, edges_per_node: int):
+    def __init__(self, edges_per_node: int, affine: bool):
         self.edges_per_node = edges_per_node
+        self.affine = affine
+        for name in self.operations:
+            if name not in OPERATIONS:
+                raise SettingError(f"space: {type(self).__name__}: {name!r} is unknown; known: {', '.join(OPERATIONS)}")
 
     def edge_label(self, source: int, node: int) -> str:
         """Label of the operation (α) on the edge from ``source`` to ``node``, e.g. ``extraction_2_0``."""
@@ -34,9 +43,9 @@ class SearchedCell:
         """Label of the edges (β) that arrive in ``node``, e.g. ``extraction_2``."""
         return f"{self.kind.name}_{node}"
 
-    def edge(self, source: int, node: int, channels: int, affine: bool) -> LayerChoice:
+    def edge(self, source: int, node: int, channels: int) -> LayerChoice:
         """All candidates for the operation on an edge."""
-        candidates = {name: OPERATIONS[name](channels, affine) for name in self.operations}
+        candidates = {name: OPERATIONS[name].build(channels, self.affine) for name in self.operations}
         return LayerChoice(candidates, label=self.edge_label(source, node))
 
     def join(self, node: int) -> InputChoice:
@@ -76,13 +85,14 @@ class SearchedCell:
 
     def sample(self, cell: Cell) -> dict[str, Any]:
         """The NNI sample, label → choice, that :meth:`decode` turns into the cell; operations of edges that are not
-        kept are ``none``.
+        kept are ``none``, or the first candidate where that is none.
         """
+        unused = NONE if NONE in self.operations else next(iter(self.operations))
         sample: dict[str, Any] = {}
         for node in self.kind.computed:
             sample[self.node_label(node)] = sorted(cell[node])
             for source in range(node):
-                sample[self.edge_label(source, node)] = cell[node].get(source, NONE)
+                sample[self.edge_label(source, node)] = cell[node].get(source, unused)
         return sample
 
     def _jointly(self, node: int, probabilities: Mapping[str, Mapping[Any, float]]) -> dict[int, str]:

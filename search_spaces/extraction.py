@@ -4,10 +4,8 @@ Labels: ``extraction_2_0`` … ``extraction_5_4`` (α, node then source) and ``e
 """
 
 from nni_count.architecture import EXTRACTION
-from nni_count.ops import OPERATIONS
 from search_spaces.cell import SearchedCell
 
 
 class SearchedExtraction(SearchedCell):
     kind = EXTRACTION
-    operations = tuple(OPERATIONS)

@@ -5,10 +5,8 @@ Labels: ``fusion_3_0`` … ``fusion_4_3`` (α, node then source) and ``fusion_3`
 """
 
 from nni_count.architecture import FUSION
-from nni_count.ops import OPERATIONS
 from search_spaces.cell import SearchedCell
 
 
 class SearchedFusion(SearchedCell):
     kind = FUSION
-    operations = tuple(OPERATIONS)

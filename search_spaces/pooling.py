@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nni.nas.nn.pytorch import LayerChoice
 from torch import Tensor, nn
 
-from nni_count.architecture import PYRAMID_LEVELS
 from nni_count.errors import SettingError
-from nni_count.losses import scale_pyramid_loss
+from nni_count.losses.scale_pyramid import scale_pyramid_loss
 from nni_count.ops import POOLINGS
-
-LABELS = tuple(f"pooling_{level}" for level in range(1, PYRAMID_LEVELS + 1))
-
+from nni_count.searching.nni import LayerChoice
 
 #: how the levels of the pyramid are compared while searching
 PYRAMIDS = ("published", "normalised")
@@ -28,19 +24,21 @@ class SearchedPyramid(nn.Module):
     by how well they are met.
 
     Args:
-        form: ``published`` or ``normalised``; see :func:`nni_count.losses.scale_pyramid_loss`.
+        form: ``published`` or ``normalised``; see :func:`nni_count.losses.scale_pyramid.scale_pyramid_loss`.
+        levels: of poolings, below the full size.
 
     Raises:
         SettingError: the form is another.
     """
 
-    def __init__(self, form: str = "published"):
+    def __init__(self, form: str = "published", levels: int = 3):
         super().__init__()
         if form not in PYRAMIDS:
             raise SettingError(f"space.pyramid: {form!r} is unknown; choose {' or '.join(PYRAMIDS)}")
         self.normalised = form == "normalised"
+        self.labels = [f"pooling_{level}" for level in range(1, levels + 1)]
         self.poolings = nn.ModuleList(
-            LayerChoice({name: build() for name, build in POOLINGS.items()}, label=label) for label in LABELS
+            LayerChoice({name: build() for name, build in POOLINGS.items()}, label=label) for label in self.labels
         )
 
     def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
@@ -48,8 +46,8 @@ class SearchedPyramid(nn.Module):
 
     def decode(self, sample: Mapping[str, Any]) -> tuple[str, ...]:
         """The chosen poolings, finest level first."""
-        return tuple(sample[label] for label in LABELS)
+        return tuple(sample[label] for label in self.labels)
 
     def sample(self, pooling: Sequence[str]) -> dict[str, Any]:
         """The NNI sample that :meth:`decode` turns into these poolings."""
-        return dict(zip(LABELS, pooling, strict=True))
+        return dict(zip(self.labels, pooling, strict=True))

@@ -1,6 +1,5 @@
 """Strategies that search a space: NNI's own made sound, and ours. They know nothing of counting."""
 
-import nni_count.oneshot  # noqa: F401 - first, since it imports NNI without its harmless warnings
 from strategies.darts import DARTS, GumbelDARTS
 from strategies.enas import ENAS
 from strategies.gdas import GDAS

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import nni.nas.strategy as nni_strategy
 import torch
-from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import (
-    DartsLightningModule,
-    GumbelDartsLightningModule,
-    LinearTemperatureScheduler,
-)
-from nni.nas.oneshot.pytorch.supermodule.differentiable import GumbelSoftmax
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_count.oneshot import KnownChoices, architecture_parameters, read_probabilities
+from nni_count.searching.nni import (
+    DartsLightningModule,
+    GumbelDartsLightningModule,
+    GumbelSoftmax,
+    KnownChoices,
+    LinearTemperatureScheduler,
+    ModelSpace,
+    architecture_parameters,
+    nni_strategies,
+    read_probabilities,
+)
 
 
 class DartsModule(KnownChoices, DartsLightningModule):
@@ -85,7 +87,7 @@ class SharedGumbelSoftmax(GumbelSoftmax):
         return torch.softmax((inputs + self.noise[inputs]) / self.tau, self.dim)
 
 
-class DARTS(nni_strategy.DARTS):
+class DARTS(nni_strategies.DARTS):
     """Differentiable architecture search, first order: weights and α, β in turn, each on its half of the images.
 
     α and β are trained by Adam with betas (0.5, 0.999) (NAS-Count, section 4.1.1; Liu et al., DARTS: Differentiable
@@ -94,7 +96,8 @@ class DARTS(nni_strategy.DARTS):
     Args:
         arc_learning_rate: of α and β; the paper's.
         arc_weight_decay: of α and β; the paper's.
-        warmup_epochs: epochs at the start in which α and β stay; the paper takes 40 of 80.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which α and β stay; the
+            paper takes 40 of 80.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class DARTS(nni_strategy.DARTS):
         *,
         arc_learning_rate: float = 6e-4,
         arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
     ):
         super().__init__(arc_learning_rate=arc_learning_rate, warmup_epochs=warmup_epochs)
         self.arc_weight_decay = arc_weight_decay
@@ -125,22 +128,11 @@ class GumbelDARTS(DARTS):
 
     Args:
         temperature: one, or the first and the last, between which it falls evenly over the epochs.
-        arc_learning_rate: of α and β.
-        arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay.
+        others: settings of :class:`DARTS`.
     """
 
-    def __init__(
-        self,
-        *,
-        temperature: float | tuple[float, float] = (1.0, 0.33),
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
-    ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
-        )
+    def __init__(self, *, temperature: float | tuple[float, float] = (1.0, 0.33), **others: Any):
+        super().__init__(**others)
         self.temperature = temperature
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:

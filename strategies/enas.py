@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch import ModelSpace
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_count.oneshot import Probabilities
+from nni_count.searching.nni import ModelSpace, Probabilities
 from strategies.paths import Path, PathModule, RandomOneShot
 
 
@@ -58,33 +57,19 @@ class Controller(nn.Module):
 
 
 class EnasModule(PathModule):
-    """Rewards the controller with the accuracy of what it draws, on the half for the architecture.
+    """Rewards the controller with what the task thinks of the path it draws, on the half for the architecture.
 
     Args:
-        arc_learning_rate: of the controller.
-        entropy_weight: of the entropy in its objective.
-        baseline_decay: of the moving average that rewards are compared with.
-        warmup_epochs: epochs at the start in which paths are drawn evenly and the controller stays.
-        others: as for :class:`PathModule`.
+        training_module: how a network is trained, and its ``task``.
+        strategy: whose settings the controller learns with.
     """
 
     baseline: Tensor
 
-    def __init__(
-        self,
-        training_module: LightningModule,
-        *,
-        arc_learning_rate: float,
-        entropy_weight: float,
-        baseline_decay: float,
-        warmup_epochs: int,
-        **others: Any,
-    ):
-        super().__init__(training_module, **others)
-        self.arc_learning_rate = arc_learning_rate
-        self.entropy_weight = entropy_weight
-        self.baseline_decay = baseline_decay
-        self.warmup_epochs = warmup_epochs
+    def __init__(self, training_module: LightningModule, strategy: ENAS):
+        super().__init__(training_module, candidates=strategy.candidates)
+        self.strategy = strategy
+        self.warmup_epochs = strategy.warmup_epochs
         self.register_buffer("baseline", torch.tensor(float("nan")))
 
     def set_model(self, model: ModelSpace) -> None:
@@ -92,7 +77,7 @@ class EnasModule(PathModule):
         self.controller = Controller(self.options)
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.controller.parameters(), self.arc_learning_rate)
+        return torch.optim.Adam(self.controller.parameters(), self.strategy.arc_learning_rate)
 
     @property
     def warming_up(self) -> bool:
@@ -115,10 +100,10 @@ class EnasModule(PathModule):
         if torch.isnan(self.baseline):
             self.baseline.fill_(reward)
         advantage = reward - float(self.baseline)
-        self.baseline.lerp_(torch.tensor(reward, device=self.baseline.device), 1 - self.baseline_decay)
+        self.baseline.lerp_(torch.tensor(reward, device=self.baseline.device), 1 - self.strategy.baseline_decay)
         optimizer: Any = self.architecture_optimizers()
         optimizer.zero_grad()
-        self.manual_backward(-advantage * log_probability - self.entropy_weight * entropy)
+        self.manual_backward(-advantage * log_probability - self.strategy.entropy_weight * entropy)
         optimizer.step()
         self.log("reward", reward, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
 
@@ -149,7 +134,7 @@ class EnasModule(PathModule):
 class ENAS(RandomOneShot):
     """Efficient neural architecture search via parameter sharing (Pham et al., ICML 2018).
 
-    Each step, an LSTM controller draws a path, is rewarded for how well the path counts on a batch of the half for
+    Each step, an LSTM controller draws a path, is rewarded for how well the path does on a batch of the half for
     the architecture (REINFORCE with a moving average as baseline), and draws a path along which the weights are
     trained. What is exported is the best of paths that the controller draws, compared on such batches. NNI's own needs
     the abandoned packages tianshou and gym, and knows no node that keeps several edges.
@@ -158,7 +143,8 @@ class ENAS(RandomOneShot):
         arc_learning_rate: of the controller; the original's.
         entropy_weight: of the entropy of its decisions; the original's.
         baseline_decay: of the moving average of rewards.
-        warmup_epochs: epochs at the start in which paths are drawn evenly and the controller stays.
+        warmup_epochs: epochs, or below 1 a share of the search, at the start in which paths are drawn
+            evenly and the controller stays.
         candidates: paths that are compared after every epoch.
     """
 
@@ -168,7 +154,7 @@ class ENAS(RandomOneShot):
         arc_learning_rate: float = 3.5e-4,
         entropy_weight: float = 1e-4,
         baseline_decay: float = 0.95,
-        warmup_epochs: int = 0,
+        warmup_epochs: float = 0,
         candidates: int = 20,
     ):
         super().__init__(candidates=candidates)
@@ -178,11 +164,4 @@ class ENAS(RandomOneShot):
         self.warmup_epochs = warmup_epochs
 
     def configure_oneshot_module(self, training_module: LightningModule) -> EnasModule:
-        return EnasModule(
-            training_module,
-            arc_learning_rate=self.arc_learning_rate,
-            entropy_weight=self.entropy_weight,
-            baseline_decay=self.baseline_decay,
-            warmup_epochs=self.warmup_epochs,
-            candidates=self.candidates,
-        )
+        return EnasModule(training_module, self)

@@ -2,7 +2,7 @@
 
 The modules are those of the edge-by-edge form, so that weights, checkpoints and exports are the same; only the order
 of computation differs. Each kind of operation becomes one convolution for all target nodes, and where channels or edges
-are few, all kinds together become two.
+are few, all kinds together become two. Operations that are not made of convolutions are computed edge by edge.
 """
 
 from __future__ import annotations
@@ -13,21 +13,14 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput
 from torch import Tensor, nn
 
 from nni_count.networks.wiring import Cell
-from nni_count.ops import NONE, OPERATIONS, SKIP
-from strategies.functions import NarrowConvolution, NormalisedSum, WeightedSum
+from nni_count.ops import Zero
+from nni_count.searching.nni import DifferentiableMixedInput
+from strategies.convolutions import COMPOSED, calls, is_taken
+from strategies.functions import NormalisedSum, WeightedSum
 from strategies.partial_layer import Channels, PartialLayer
-
-#: up to so many channels, a depth-wise and a point-wise convolution are faster as one dense convolution
-COMPOSED = 16
-#: the convolutions stand first among the operations, and skip after them
-_SKIP = list(OPERATIONS).index(SKIP)
-#: up to so many edges, or so many channels, one convolution for all sizes of kernels is faster than one for each
-FEW = 2
-NARROW = 2
 
 
 def fuse(space: nn.Module) -> None:
@@ -39,40 +32,43 @@ def fuse(space: nn.Module) -> None:
 
 
 def _fits(cell: Cell) -> bool:
-    """Whether all edges exist, are partial, and choose from the operations that are known here."""
+    """Whether all edges exist, are partial, and choose from the same candidates, some of them made of convolutions."""
     wanted = [f"{source}-{node}" for node in cell.kind.computed for source in range(node)]
+    edges: list[Any] = list(cell.edges.values())
     return (
         sorted(cell.edges) == sorted(wanted)
-        and all(_is_usual(edge) for edge in cell.edges.values())
         and all(type(join) is DifferentiableMixedInput for join in cell.joins.values())
+        and all(isinstance(edge, PartialLayer) for edge in edges)
+        and len({str([(name, edge[name]) for name in edge.names]) for edge in edges}) == 1
+        and any(is_taken(edges[0][name]) for name in edges[0].names)
     )
-
-
-def _is_usual(edge: Any) -> bool:
-    if not isinstance(edge, PartialLayer) or list(edge.names) != list(OPERATIONS):
-        return False
-    width = next((layer.in_channels for layer in edge.modules() if isinstance(layer, nn.Conv2d)), 0)
-    return width > 0 and all(str(edge[name]) == str(build(width, False)) for name, build in OPERATIONS.items())
-
-
-#: a kind of operation: on every edge its convolution and the next layer, which is a convolution too if it is separable
-Kind = Sequence[tuple[Any, Any]]
 
 
 class Leaving:
     """The layers on the edges that leave a node; looking them up anew in every step takes a twentieth of it.
 
+    Of the candidates those made of convolutions are computed together, skip and none are known, and the others are
+    computed edge by edge.
+
     Args:
         nodes: where the edges lead.
-        edges: a :class:`PartialLayer` each.
+        edges: a :class:`PartialLayer` each, of like candidates.
     """
 
     def __init__(self, nodes: list[int], edges: list[Any]):
-        names = [name for name in OPERATIONS if name not in (SKIP, NONE)]
         self.nodes = nodes
         self.edges = edges
-        self.kinds: list[Kind] = [[(edge[name][1], edge[name][2]) for edge in edges] for name in names]
-        self.norms: list[Any] = [edge[name][-1] for name in names for edge in edges]  # by kind, then by edge
+        operations = [[edge[name] for edge in edges] for name in edges[0].names]  # by candidate, then by edge
+        taken = {number: some for number, some in enumerate(operations) if is_taken(some[0])}
+        kinds = {number: [list(operation)[1:-1] for operation in some] for number, some in taken.items()}
+        self.calls = [(step, [kinds[number] for number in numbers]) for step, numbers in calls(kinds)]
+        rows = [number for _, numbers in calls(kinds) for number in numbers]
+        self.norms: list[Any] = [operation[-1] for number in rows for operation in operations[number]]
+        #: numbers of the candidates that are computed together, in their order, and of those that skip
+        self.rows = _index(rows)
+        self.skips = _index([number for number, some in enumerate(operations) if type(some[0]) is nn.Identity])
+        beside = [number for number, some in enumerate(operations) if type(some[0]) not in (nn.Identity, Zero)]
+        self.others = [(number, operations[number]) for number in beside if number not in taken]
         self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
 
     def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,6 +83,12 @@ class Leaving:
                 norm.running_mean, norm.running_var, norm.num_batches_tracked = its
             found = self._statistics = (mean, variance, batches)
         return found
+
+
+def _index(numbers: list[int]) -> list[int] | slice:
+    """Numbers as an index; as a slice where they follow one another, which is faster."""
+    following = numbers == list(range(numbers[0], numbers[-1] + 1)) if numbers else False
+    return slice(numbers[0], numbers[-1] + 1) if following else numbers
 
 
 #: a cell → what leaves its nodes; not in the cell, whose copies would copy all of its layers
@@ -124,7 +126,7 @@ class FusedCell(Cell):
                 arriving[node].append(mixed)
         last = max(self.kind.computed)
         states.append(_join(states, arriving[last], betas[last], channels))
-        return torch.cat(states[self.kind.inputs :], dim=1)
+        return torch.cat(states[len(inputs) :], dim=1)
 
     def _leaving(self) -> list[Leaving]:
         """Of every node but the last, in order."""
@@ -165,68 +167,16 @@ def leave(features: Tensor, leaving: Leaving, betas: Tensor) -> list[Tensor]:
     """
     # channels last, since maps of one channel have no memory format that could be kept
     share = leaving.edges[0].channels.share(features).movedim(1, 3)
-    made = _convolve(F.relu(share), leaving.kinds)
+    active = F.relu(share).movedim(3, 1)
+    made = [step(active, kinds).movedim(1, 3) for step, kinds in leaving.calls]
     rows = torch.cat([*made, share.to(made[0].dtype)], 3).flatten(0, 2)  # in mixed precision those of the convolutions
-    weights = _probabilities(leaving.edges).T * betas  # (operations, edges)
-    mixed = _mix(rows, leaving, weights[: len(leaving.kinds)], weights[_SKIP])
-    return [part.movedim(3, 1) for part in mixed.view(*share.shape[:3], len(leaving.edges), -1).unbind(3)]
-
-
-def _convolve(active: Tensor, kinds: Sequence[Kind]) -> list[Tensor]:
-    """All convolutions: ``(B, H, W, C)`` → side by side ``(B, H, W, kinds · edges · C)``, edge by edge for each kind.
-
-    Args:
-        kinds: the separable ones come last.
-    """
-    features = active.movedim(3, 1)
-    if active.shape[3] > COMPOSED:
-        outputs = [_two_steps(features, kind) if _separable(kind) else _one_step(features, [kind]) for kind in kinds]
-    elif active.shape[3] > NARROW and len(kinds[0]) > FEW:
-        outputs = [_one_step(features, [kind]) for kind in kinds]
-    else:  # a call costs more than the zeros with which a smaller kernel is filled up
-        alike = [[kind for kind in kinds if _separable(kind) == wanted] for wanted in (False, True)]
-        outputs = [_one_step(features, some) for some in alike]
-    return [output.movedim(1, 3) for output in outputs]
-
-
-def _separable(kind: Kind) -> bool:
-    return isinstance(kind[0][1], nn.Conv2d)
-
-
-def _one_step(features: Tensor, kinds: Sequence[Kind]) -> Tensor:
-    """Kinds that are all separable or all not, as one dense convolution with the largest of their kernels."""
-    layers = [layer for kind in kinds for layer in kind]
-    size = max(first.kernel_size[0] for first, _ in layers)
-    if _separable(kinds[0]):  # nothing lies between the two convolutions, so they are one
-        deep = _joined([torch.stack([first.weight for first, _ in kind]) for kind in kinds], size)  # (·, C, 1, k, k)
-        point = torch.stack([second.weight for _, second in layers])  # (·, C, C, 1, 1)
-        kernel = (point * deep.transpose(1, 2)).flatten(0, 1)
-    else:
-        kernel = _joined([torch.cat([first.weight for first, _ in kind]) for kind in kinds], size)
-    if size == 1:
-        return F.linear(features.movedim(1, 3), kernel.flatten(1)).movedim(3, 1)
-    dilation = max(first.dilation[0] for first, _ in layers)
-    if features.shape[1] > NARROW or features.is_cuda or torch.is_autocast_enabled(features.device.type):
-        return F.conv2d(features, kernel, None, 1, size // 2 * dilation, dilation)
-    return cast(Tensor, NarrowConvolution.apply(features, kernel, dilation))
-
-
-def _joined(kernels: Sequence[Tensor], size: int) -> Tensor:
-    """Kernels ``(…, k, k)`` of several sizes one after the other, the smaller ones with zeros around them."""
-    margins = [(size - kernel.shape[-1]) // 2 for kernel in kernels]
-    filled = [
-        F.pad(kernel, [margin] * 4) if margin else kernel for kernel, margin in zip(kernels, margins, strict=True)
-    ]
-    return torch.cat(filled) if len(filled) > 1 else filled[0]
-
-
-def _two_steps(features: Tensor, kind: Kind) -> Tensor:
-    """A depth-wise and a point-wise convolution; a channel's filters of all edges lie together, as its group wants."""
-    channels = features.shape[1]
-    weight = torch.stack([first.weight for first, _ in kind], 1).flatten(0, 1)
-    deep = F.conv2d(features, weight, None, 1, weight.shape[3] // 2, 1, channels)
-    weight = torch.cat([second.weight for _, second in kind])
-    return F.conv2d(F.channel_shuffle(deep, channels), weight, groups=len(kind))
+    weights = _probabilities(leaving.edges).T * betas  # (candidates, edges)
+    mixed = _mix(rows, leaving, weights[leaving.rows], weights[leaving.skips].sum(0))
+    outputs = [part.movedim(3, 1) for part in mixed.view(*share.shape[:3], len(leaving.edges), -1).unbind(3)]
+    for number, operations in leaving.others:
+        for edge, operation in enumerate(operations):
+            outputs[edge] = outputs[edge] + weights[number, edge] * operation(share.movedim(3, 1))
+    return outputs
 
 
 def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tensor:
@@ -248,6 +198,8 @@ def _mix(rows: Tensor, leaving: Leaving, weights: Tensor, skip: Tensor) -> Tenso
         mixed: Tensor = NormalisedSum.apply(rows, weights, skip, mean, variance, momentum, eps)
     else:
         made, features = rows[:, : len(mean)], rows[:, len(mean) :]
+        if rows.is_cuda:  # the backward pass of CUDA's batch norm gives each channel of a slice 16 threads
+            made = made.contiguous()
         scale = weights.flatten().repeat_interleave(width)
         normal = F.batch_norm(made, mean, variance, scale, None, training, momentum, eps)
         passing = (features[:, None] * skip[:, None]).flatten(1)

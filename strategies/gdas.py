@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedInput, DifferentiableMixedLayer
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
+from nni_count.searching.nni import DartsLightningModule, DifferentiableMixedInput, DifferentiableMixedLayer, ModelSpace
 from strategies.darts import DARTS, GumbelDartsModule, SharedGumbelSoftmax
 from strategies.functions import WeightedSum, flat
 
@@ -92,17 +91,18 @@ class WeightedInput(DifferentiableMixedInput):
         return super()._reduction(items, weights)
 
 
+@dataclass(frozen=True)
 class Annealing:
     """τ falls evenly over the epochs in which α is trained, from ``first`` to ``last``, which the last one has."""
 
-    def __init__(self, first: float, last: float, warmup_epochs: int):
-        self.first = first
-        self.last = last
-        self.warmup_epochs = warmup_epochs
+    first: float
+    last: float
+    warmup_epochs: float
 
     def step(self, current: int, total: int) -> float:
         """τ in epoch ``current``, counted from 0, of ``total``."""
-        passed = max(0, current - self.warmup_epochs) / max(1, total - self.warmup_epochs - 1)
+        still = self.warmup_epochs * total if self.warmup_epochs < 1 else self.warmup_epochs
+        passed = max(0.0, current - still) / max(1.0, total - still - 1)
         return self.first + (self.last - self.first) * min(1.0, passed)
 
 
@@ -117,25 +117,14 @@ class GDAS(DARTS):
 
     Args:
         temperature: τ of the gradient's softmax in the first and the last epoch in which α is trained; it falls evenly.
-        arc_learning_rate: of α and β.
-        arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay; operations are drawn from the first on.
+        others: settings of :class:`DARTS`; operations are drawn from the first epoch on, also while warming up.
 
     Raises:
         SettingError: a temperature is not positive, or the last above the first.
     """
 
-    def __init__(
-        self,
-        *,
-        temperature: tuple[float, float] = (10.0, 0.1),
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
-    ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
-        )
+    def __init__(self, *, temperature: tuple[float, float] = (10.0, 0.1), **others: Any):
+        super().__init__(**others)
         if not temperature[0] >= temperature[1] > 0:
             raise SettingError(f"strategy.temperature: {temperature}; it falls from the first to a last above 0")
         self.temperature = temperature
@@ -151,6 +140,5 @@ class GDAS(DARTS):
         return SampledLayer.mutate(module, name, memo, {**settings, "softmax": self._draws})
 
     def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
-        return GumbelDartsModule(
-            training_module, Annealing(*self.temperature, self.warmup_epochs), **self.module_settings()
-        )
+        annealing = Annealing(*self.temperature, self.warmup_epochs)
+        return GumbelDartsModule(training_module, annealing, **self.module_settings())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import nni.nas.strategy as nni_strategy
-from nni.nas.strategy import rl
-
 from nni_count.errors import SettingError
+from nni_count.searching.nni import nni_strategies
 
 
-class Random(nni_strategy.Random):
+class Random(nni_strategies.Random):
     """Random search (Li and Talwalkar, UAI 2019): the baseline of every comparison. No architecture comes twice."""
 
     def __init__(self) -> None:
         super().__init__()
 
 
-class GridSearch(nni_strategy.GridSearch):
+class GridSearch(nni_strategies.GridSearch):
     """All architectures, one after another; on a large space the first ones differ in the last choices alone.
 
     Args:
@@ -26,7 +24,7 @@ class GridSearch(nni_strategy.GridSearch):
         super().__init__(shuffle=shuffle)
 
 
-class RegularizedEvolution(nni_strategy.RegularizedEvolution):
+class RegularizedEvolution(nni_strategies.RegularizedEvolution):
     """Ageing evolution (Real et al., Regularized evolution for image classifier architecture search, AAAI 2019).
 
     Args:
@@ -56,7 +54,7 @@ class RegularizedEvolution(nni_strategy.RegularizedEvolution):
         )
 
 
-class TPE(nni_strategy.TPE):
+class TPE(nni_strategies.TPE):
     """Tree-structured Parzen estimator (Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011).
 
     Args:
@@ -72,7 +70,7 @@ class TPE(nni_strategy.TPE):
         self.candidates = candidates
 
 
-class PolicyBasedRL(nni_strategy.PolicyBasedRL):
+class PolicyBasedRL(nni_strategies.PolicyBasedRL):
     """Reinforcement learning: PPO on an LSTM that makes one choice after another (Zoph and Le, ICLR 2017).
 
     It needs ``pip install "nni-count[rl]"``.
@@ -85,6 +83,6 @@ class PolicyBasedRL(nni_strategy.PolicyBasedRL):
     """
 
     def __init__(self, *, samples_per_update: int = 5):
-        if not rl.has_tianshou:
+        if not nni_strategies.rl.has_tianshou:
             raise SettingError('strategy PolicyBasedRL: needs tianshou and gym; pip install "nni-count[rl]"')
         super().__init__(samples_per_update=samples_per_update)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 import torch
-from nni.nas.nn.pytorch import LayerChoice, ModelSpace
-from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
+from nni_count.searching.nni import DartsLightningModule, LayerChoice, ModelSpace
 from strategies.darts import DARTS, DartsModule
 from strategies.fused import fuse
 from strategies.partial_layer import REMEDY, Channels, PartialLayer, narrow
@@ -42,9 +41,7 @@ class PartialChannel(DARTS):
             the channels afterwards (PC-DARTS).
         fused: compute the edges that leave a node of AMSNet's cells together: the same numbers, faster. Other cells
             are computed edge by edge.
-        arc_learning_rate: of α and β; NAS-Count's.
-        arc_weight_decay: of α and β.
-        warmup_epochs: epochs at the start in which α and β stay; NAS-Count takes 40 of 80.
+        others: settings of :class:`DARTS`.
 
     Raises:
         SettingError: k is no positive integer or ``channels`` is unknown; from ``mutate_model``, where k does not
@@ -57,13 +54,9 @@ class PartialChannel(DARTS):
         k: int = 4,
         channels: Literal["random", "fixed"] = "random",
         fused: bool = True,
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: int = 0,
+        **others: Any,
     ):
-        super().__init__(
-            arc_learning_rate=arc_learning_rate, arc_weight_decay=arc_weight_decay, warmup_epochs=warmup_epochs
-        )
+        super().__init__(**others)
         if not isinstance(k, int) or k < 1:
             raise SettingError(f"strategy.k: {k!r}; one channel in k passes the candidates, k is 1 or more")
         if channels not in ("random", "fixed"):

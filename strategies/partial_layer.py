@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch.base import MutableModule
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
+
+from nni_count.searching.nni import DifferentiableMixedLayer, MutableModule
 
 REMEDY = "search this space with DARTS or GDAS"
 

@@ -6,17 +6,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
-import nni.nas.strategy as nni_strategy
 import torch
-from nni.mutable import Categorical, CategoricalMultiple
-from nni.nas.nn.pytorch import ModelSpace
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
-from nni_count.oneshot import KnownChoices
+from nni_count.searching.nni import Categorical, CategoricalMultiple, KnownChoices, ModelSpace, nni_strategies
+from nni_count.tasks.task import Task
 
 #: label → choice, or the list of chosen ones
 Path = dict[str, Any]
@@ -48,7 +46,7 @@ class PathModule(KnownChoices):
     """Each step trains the weights along one path, drawn evenly; :meth:`export` gives the best path it knows.
 
     Args:
-        training_module: how a network is trained.
+        training_module: how a network is trained, and its ``task``.
         candidates: paths that are drawn and compared for an export.
     """
 
@@ -97,18 +95,15 @@ class PathModule(KnownChoices):
         self.error(batch)
 
     def error(self, batch: Any, log: bool = True) -> float:
-        """How far the sums of the maps are off on the path that is followed: 0 where they are right, towards 1.
-
-        It does not depend on the path's own loss, whose poolings are among the choices.
+        """How far off the path that is followed is, 0 to 1: what the task says (:meth:`nni_count.Task.batch_error`).
 
         Args:
             batch: images ``(B, 3, H, W)`` and targets ``(B, K, h, w)``.
         """
         images, targets = batch
+        task = cast(Task, self.training_module.task)
         with torch.no_grad(), batch_statistics(self.model):
-            estimates = self.model(images).float()
-        off = (estimates - targets).sum((2, 3)).abs().sum()
-        error = off / (off + targets.sum((2, 3)).abs().sum()).clamp_min(1e-6)
+            error = task.batch_error(self.model(images).float(), targets)
         if log:
             size = len(images)
             self.log("error/architecture", error, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
@@ -130,9 +125,6 @@ class PathModule(KnownChoices):
         if self.best is None or not self._ranked:
             self.best, self._ranked = self.rank(), True
         return dict(self.best)
-
-    def export_probs(self) -> dict[str, Any]:
-        return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["best_path"] = self.best
@@ -157,7 +149,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             norm.training, norm.track_running_stats = state
 
 
-class RandomOneShot(nni_strategy.RandomOneShot):
+class RandomOneShot(nni_strategies.RandomOneShot):
     """Evenly drawn paths train shared weights, which then rank drawn paths (Li and Talwalkar, Random search and
     reproducibility for neural architecture search, UAI 2019; Guo et al., Single path one-shot, ECCV 2020).
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import nni.nas.strategy as nni_strategy
-
+from nni_count.searching.nni import nni_strategies
 from strategies.darts import DARTS
 
 
@@ -16,5 +15,5 @@ class Proxyless(DARTS):
     """
 
     def default_mutation_hooks(self) -> list[Any]:
-        hooks: list[Any] = nni_strategy.Proxyless.default_mutation_hooks(self)
+        hooks: list[Any] = nni_strategies.Proxyless.default_mutation_hooks(self)
         return hooks

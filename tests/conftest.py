@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from samples import synthetic_crowds
 from scipy.io import savemat
 
 from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
-from nni_count.data.synthetic import synthetic_crowds
 from nni_count.ops import OPERATIONS, POOLINGS
 
 torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another

@@ -1,9 +1,50 @@
-"""What several tests need: architectures drawn at random."""
+"""What several tests need: synthetic images, architectures drawn at random, spaces of other operations and nodes."""
 
 import random
+from dataclasses import replace
 
-from nni_count.architecture import CELL_KINDS
+from torch import nn
+
+from nni_count.architecture import CELL_KINDS, EXTRACTION, FUSION
+from nni_count.data.synthetic import CellStream, CrowdStream
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
+from search_spaces import AMSNetSpace
+from search_spaces.cell import SearchedCell
+
+
+def synthetic_crowds(number, *, start=0, **settings):
+    return CrowdStream(**settings).take(number, start)
+
+
+def synthetic_cells(number, *, start=0, **settings):
+    return CellStream(**settings).take(number, start)
+
+
+def strip(channels, affine):
+    """A convolution along the row, then one along the column."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, (1, 7), padding=(0, 3), bias=False),
+        nn.Conv2d(channels, channels, (7, 1), padding=(3, 0), bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    )
+
+
+def own_space(operations, nodes, fusing):
+    """A space whose extraction cells have so many nodes, and its fusion cell."""
+
+    class Extraction(SearchedCell):
+        kind = replace(EXTRACTION, nodes=nodes)
+
+    class Fusion(SearchedCell):
+        kind = replace(FUSION, nodes=fusing)
+
+    Extraction.operations = Fusion.operations = operations
+
+    class OwnSpace(AMSNetSpace):
+        extraction_cell, fusion_cell = Extraction, Fusion
+
+    return OwnSpace
 
 
 def random_sample(seed):

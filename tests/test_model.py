@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import numpy as np
@@ -6,10 +7,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nni_count.counting import Counting
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.model import Model, load_model, save_model, whole_map
+from nni_count.model import Model, find_device, load_model, save_model
 from nni_count.networks import create, initialise
+from nni_count.networks.whole_image import whole_map
+from nni_count.tasks.counting import Counting
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_the_header_tells_what_the_weights_need(model, tmp_path):
         header = file.metadata()
     assert json.loads(header["network"])["settings"]["map_stride"] == 2
     assert json.loads(header["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
-    assert json.loads(header["task"])["name"] == "nni_count.counting.Counting"
+    assert json.loads(header["task"])["name"] == "nni_count.tasks.counting.Counting"
     assert json.loads(header["task"])["settings"]["density_scale"] == 100
 
 
@@ -93,6 +95,21 @@ def test_the_count_is_the_sum_of_the_map_in_people(model):
     assert model.count(IMAGE) == pytest.approx(float(raw.sum()) * 4 / 100, rel=1e-4)  # stride 2, density × 100
 
 
+def test_count_and_density_are_explained(model):
+    assert "How many" in inspect.getdoc(Model.count)
+    assert list(inspect.signature(model.density).parameters) == ["image", "views"]
+    assert {"count", "density"} <= {*dir(model)}
+
+
+def test_a_device_is_named_as_lightning_names_it():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(SettingError, match="accelerator: 'tpu' is not here; choose among auto"):
+        find_device("tpu")
+    with pytest.raises(SettingError, match="devices: 2; a model is applied on one"):
+        find_device("cpu", 2)
+
+
 def test_grey_images_count_as_their_three_equal_channels(model):
     grey = IMAGE[:, :, 0]
     assert model.count(grey) == model.count(np.repeat(grey[:, :, None], 3, 2))
@@ -119,13 +136,17 @@ def test_a_damaged_or_foreign_file_is_refused(model, tmp_path):
         load_model(path)
 
 
-def test_a_file_from_before_there_were_tasks_is_read(model, tmp_path):
+def test_a_file_that_names_counting_as_version_0_1_did_is_read(model, tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(model, path)
     with safe_open(path, "pt") as file:
         header = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(weights, path, {**header, "task": json.dumps({"name": "counting", "settings": {"sigma": 3.0}})})
+    save_file(
+        weights,
+        path,
+        {**header, "task": json.dumps({"name": "nni_count.tasks.counting.Counting", "settings": {"sigma": 3.0}})},
+    )
     assert load_model(path).task == Counting(sigma=3)
 
 

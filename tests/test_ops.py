@@ -33,14 +33,14 @@ def test_there_are_the_papers_nine_operations_and_six_poolings():
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_keeps_shape_and_has_its_parameters(name):
-    operation = OPERATIONS[name](8, False)
+    operation = OPERATIONS[name].build(8, False)
     assert operation(torch.randn(2, 8, 11, 7)).shape == (2, 8, 11, 7)
     assert sum(parameter.numel() for parameter in operation.parameters()) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", REACH)
 def test_an_operation_reaches_as_far_as_its_name_says(name):
-    operation = OPERATIONS[name](2, True).eval()
+    operation = OPERATIONS[name].build(2, True).eval()
     image = torch.rand(1, 2, 21, 21).requires_grad_()
     operation(image)[0, :, 10, 10].sum().backward()
     touched = image.grad[0].abs().sum(0).nonzero()
@@ -48,7 +48,7 @@ def test_an_operation_reaches_as_far_as_its_name_says(name):
 
 
 def test_none_is_zero():
-    assert not OPERATIONS["none"](3, True)(torch.randn(1, 3, 4, 4)).any()
+    assert not OPERATIONS["none"].build(3, True)(torch.randn(1, 3, 4, 4)).any()
 
 
 @pytest.mark.parametrize("name", POOLINGS)

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(pack_rows(given.rows, given.out))
         else:
             from benchmarks.table.report import lines
-            from nni_count.table import open_table
+            from benchmarks.table.table import open_table
 
             print("\n".join(lines(open_table(given.table))))
     except NNICountError as error:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from benchmarks.table.recipe import Recipe
+from benchmarks.table.table import architecture_of, choices_of
 from benchmarks.table.training import network_of
 from nni_count.architecture import Architecture
 from nni_count.errors import RunError
-from nni_count.files import write_text
-from nni_count.random_search import draw
-from nni_count.table import architecture_of, choices_of
+from nni_count.runs.files import write_text
+from nni_count.searching.random_search import draw
 
 FILE = "architectures.json"
 STRATA = 10

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.table.recipe import Recipe
-from nni_count.counting import Counting
-from nni_count.data.crops import Augmentation, CropStream, Window
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.networks import Network
+from nni_count.tasks.counting import Counting
+from nni_count.training.crops import CropStream, Window
+from nni_count.training.settings import Augmentation
+from nni_count.training.settings import Crops as Settings
 
 #: judged crops that go through at once
 TOGETHER = 20
@@ -24,10 +26,9 @@ class Crops:
         stream = CropStream(
             samples,
             task,
-            crop_size=recipe.crop_size,
+            Settings(recipe.crop_size, augmentation=augmentation),
             stride=recipe.map_stride,
             seed=0,
-            augmentation=augmentation,
             cache_bytes=1 << 28,
         )
         images, targets = zip(*(stream[place] for place in range(recipe.crops)), strict=True)

@@ -24,7 +24,7 @@ from benchmarks.table.recipe import SETS, Recipe
 from benchmarks.table.training import train
 from nni_count.architecture import Architecture
 from nni_count.errors import RunError, SettingError
-from nni_count.files import write_text
+from nni_count.runs.files import write_text
 
 SEEDS = (0, 1)
 #: the first so many architectures are also trained for longer

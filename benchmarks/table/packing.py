@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.table.architectures import FILE
 from benchmarks.table.growing import RECIPE
+from benchmarks.table.table import OURS, architecture_of, write_table
 from nni_count.errors import RunError
-from nni_count.table import OURS, architecture_of, write_table
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nni_count.counting import Counting
 from nni_count.data import open_data, split_off
-from nni_count.data.crops import Augmentation
 from nni_count.data.sample import Sample
+from nni_count.tasks.counting import Counting
+from nni_count.training.settings import Augmentation
 
 #: by how much the longer training of the first architectures exceeds the others
 LONGER = 10

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from benchmarks.table.banks import Crops, Judged
 from benchmarks.table.recipe import LOSSES, Recipe
 from nni_count.architecture import Architecture
-from nni_count.counting import Counting
 from nni_count.losses import create_loss
 from nni_count.networks import Network, create, initialise
+from nni_count.tasks.counting import Counting
 
 
 class Flat:

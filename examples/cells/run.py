@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from examples.stages import duration, evaluated, retrained, searched
-from nni_count.cost import Cost
-from nni_count.counting import Counting
-from nni_count.data.crops import Augmentation
+from nni_count import Augmentation, Budget, Cost, Counting, Crops, Decoding, SearchBudget, TrainingRecipe
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 
-#: a slide has no upside, and its cells are small: about 10 pixels
-COMMON: dict[str, Any] = {
-    "task": Counting(sigma=2.5, kernel_size=11),
-    "augmentation": Augmentation(rotation=0, quarter_turns=True),
-}
+TASK = Counting(sigma=2.5, kernel_size=11)  # cells are small: about 10 pixels
+NO_UPSIDE = Augmentation(rotation=0, quarter_turns=True)
 SIDE = 256  # of a slide, in pixels
 FLOPS = 0.25e9  # of a slide
 
@@ -32,31 +26,29 @@ FLOPS = 0.25e9  # of a slide
 def run(data: Path, images: int, seed: int, out: Path, *, epochs: int, minutes: float) -> None:
     """Search, retrain and evaluate in ``out/N-seed``."""
     out = out / f"{images}-{seed}"
-    common = {**COMMON, "data": data, "data_settings": {"train_images": images, "train_seed": seed}, "seed": seed}
+    drawn = {"path": data, "train_images": images, "train_seed": seed}
     architecture = searched(
         out / "search",
         space=AMSNetSpace(cells=6, width=64, map_stride=2, stem_stride=2),
         strategy=PartialChannel(warmup_epochs=epochs // 3, arc_learning_rate=1e-2),
-        cost=Cost("flops", FLOPS, image_size=(SIDE, SIDE)),
-        max_epochs=epochs,
-        crop_size=SIDE // 2,
-        batch_size=4,
-        **common,
+        decoding=Decoding(cost=Cost("flops", FLOPS, image_size=(SIDE, SIDE))),
+        budget=SearchBudget(max_epochs=epochs),
+        crops=Crops(size=SIDE // 2, batch_size=4, augmentation=NO_UPSIDE),
+        task=TASK,
+        data=drawn,
+        seed=seed,
     )
     model = retrained(
         out / "retrain",
         architecture=architecture,
-        max_time=duration(minutes),
-        crop_size=SIDE,
-        batch_size=4,
-        learning_rate=4e-3,
-        average_decay=0.995,
-        frozen_norms=0.4,
-        validation_fraction=0,
-        **common,
+        budget=Budget(max_time=duration(minutes)),
+        crops=Crops(size=SIDE, batch_size=4, augmentation=NO_UPSIDE),
+        recipe=TrainingRecipe(learning_rate=4e-3, average_decay=0.995, frozen_norms=0.4, validation_fraction=0),
+        task=TASK,
+        data=drawn,
+        seed=seed,
     )
-    settings = {"data": data, "data_settings": common["data_settings"]}
-    evaluated(out / "test", model=model, split="test", views=8, **settings)  # a slide has no upside
+    evaluated(out / "test", model=model, data=drawn, split="test", views=8)  # a slide has no upside
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nni_count.counting import Counting
 from nni_count.data.sample import Sample
-from nni_count.task import Figures, Task
+from nni_count.tasks.counting import Counting
+from nni_count.tasks.task import Figures, Task
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class CountingClasses(Task):
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return self.one.estimate(output, stride)
+
+    def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:
+        return self.one.batch_error(estimate, target)
 
     def measure(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
         truths = [int((sample.labels == label).sum()) for label in range(self.out_channels)]

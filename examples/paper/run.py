@@ -22,8 +22,8 @@ import numpy as np
 import yaml
 
 from nni_count.cli import main as nni_count
+from nni_count.comparing.published import SHA, Published, counterpart, dataset_of, notes
 from nni_count.model import load_model
-from nni_count.published import SHA, Published, counterpart, dataset_of, notes
 
 FIGURES = {"mae": ".1f", "rmse": ".1f", "psnr": ".2f", "ssim": ".3f"}
 
@@ -83,65 +83,49 @@ def _row(name: str, settings: dict[str, Any], options: argparse.Namespace, fold:
     folder = options.out / re.sub(r"\W+", "_", name).strip("_") / (f"fold_{fold}" if fold else "")
     folder.mkdir(parents=True, exist_ok=True)
     model, test = folder / "retrain" / "model.safetensors", folder / "test"
-    settings = _resolved(settings, options)
-    reader = {**settings.pop("data_settings", {}), **({"fold": fold} if fold else {})}
-    data = {"data": options.data, "data_settings": reader or None}
+    of_data = [f"--{text}" for text in options.set if text.startswith("data.")]
+    common = [f"--data={options.data}", *of_data, *([f"--data.fold={fold}"] if fold else [])]
+    common.append(f"--accelerator={options.accelerator}")
     if not model.is_file():
-        _write_yaml(folder / "retrain.yaml", {**settings, **data})
+        (folder / "retrain.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         resume = ["--resume"] if (folder / "retrain" / "checkpoints" / "last.ckpt").is_file() else []
         if not resume:
             shutil.rmtree(folder / "retrain", ignore_errors=True)
-        line = ["retrain", "--config", str(folder / "retrain.yaml"), "--out", str(folder / "retrain"), *resume]
-        if _call(line):
+        others = [*common, *_of_retraining(settings, options), f"--out={folder / 'retrain'}", *resume]
+        if _call(["retrain", f"--config={folder / 'retrain.yaml'}", *others]):
             return None
     if options.validation:
         trained = load_model(model)
-        network = {"name": trained.name, "settings": trained.network.settings}
-        facts = trained.facts
         return {
-            "data": facts["data"],
+            "data": trained.facts["data"],
             "split": "validation",
-            "network": network,
-            "model": facts,
-            "mae": facts["validation_mae"],
+            "network": {"name": trained.name, "settings": trained.network.settings},
+            "model": trained.facts,
+            "mae": trained.facts["validation_mae"],
             "parameters": trained.parameters,
         }
     if not (test / "evaluation.json").is_file():
         shutil.rmtree(test, ignore_errors=True)
-        _write_yaml(folder / "test.yaml", {"model": str(model), **data, "split": "test"})
-        device = "cuda" if options.accelerator == "gpu" else "cpu"
-        if _call(["evaluate", "--config", str(folder / "test.yaml"), "--accelerator", device, "--out", str(test)]):
+        if _call(["evaluate", f"--model={model}", *common, f"--out={test}"]):
             return None
     report: dict[str, Any] = json.loads((test / "evaluation.json").read_text(encoding="utf-8"))
     return report
 
 
-def _resolved(settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """A row's settings of retrain: files as seen from here, and what the command line says instead."""
-    row = {**settings, "accelerator": options.accelerator}
-    if "architecture" in row:
-        row["architecture"] = str(options.architecture or (options.table.parent / row["architecture"]).resolve())
-    for text in options.set:
-        key, _, value = text.partition("=")
-        *owners, last = key.split(".")
-        place = row
-        for owner in owners:
-            place[owner] = dict(place[owner]) if isinstance(place.get(owner), Mapping) else {}
-            place = place[owner]
-        place[last] = yaml.safe_load(value)
+def _of_retraining(settings: Mapping[str, Any], options: argparse.Namespace) -> list[str]:
+    """What the command line says in place of a row's settings; its files as seen from here."""
+    others = [f"--{text}" for text in options.set if not text.startswith("data.")]
+    if "architecture" in settings:
+        found = options.architecture or (options.table.parent / settings["architecture"]).resolve()
+        others.append(f"--architecture={found}")
     if options.max_time:
-        row = {name: value for name, value in row.items() if name not in ("max_epochs", "max_steps")}
-        row["max_time"] = options.max_time
-    return row
+        others += ["--max_epochs=null", "--max_steps=null", f"--max_time={options.max_time}"]
+    return others
 
 
 def _call(line: list[str]) -> int:
     print("nni-count " + " ".join(line), flush=True)
     return nni_count(line)
-
-
-def _write_yaml(path: Path, settings: Mapping[str, Any]) -> None:
-    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
 
 
 def _write(out: Path, title: str, reports: Mapping[str, list[dict[str, Any]]]) -> None:

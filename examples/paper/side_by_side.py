@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from nni_count.data import open_data
-from nni_count.drawing import Estimate, draw_estimates
 from nni_count.errors import ModelError, NNICountError
-from nni_count.metrics import spread
+from nni_count.metrics.maps import spread
 from nni_count.model import Model, load_model
+from nni_count.pictures.estimates import Estimate, draw_estimates
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from nni_count.data.sample import Sample
-from nni_count.task import Distance, Figures, Task, middles
+from nni_count.tasks.task import Distance, Figures, Task, middles
 
 
 @dataclass(frozen=True)

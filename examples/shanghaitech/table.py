@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nni_count.published import SHA, rows
+from nni_count.comparing.published import SHA, rows
 
 PUBLISHED = ("MCNN", "SANet", "AMSNet")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from examples.kept_table import print_table
 from nni_count.architecture import read_architecture
-from nni_count.networks import create
+from nni_count.networks import create, number_of_parameters
 
 RESULTS = Path(__file__).with_name("results.json")
 NOTHING = "–"
@@ -30,7 +30,7 @@ def collect(folder: Path) -> dict[str, Any]:
         "epochs": architecture.provenance["epochs"],
         "entropy": [float(row["alpha_entropy"]) for row in (rows[0], rows[-1]) if row.get("alpha_entropy")],
         **{f"changed_{name}": changed(rows, name) for name in ("alpha", "beta")},
-        "parameters": sum(parameter.numel() for parameter in create("amsnet", architecture).parameters()),
+        "parameters": number_of_parameters(create("amsnet", architecture)),
         **{part: found[part] for part in ("extraction", "fusion", "pooling")},
     }
 

@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from nni_count.data.clicks import Clicks
-from nni_count.data.coco import COCO
-from nni_count.data.csv_points import CSVPoints
-from nni_count.data.cvat import CVAT
 from nni_count.data.dataset import Dataset
-from nni_count.data.dot_images import DotImages
-from nni_count.data.jhu_crowd import JHUCrowd
-from nni_count.data.labelme import LabelMe
-from nni_count.data.mall import Mall
-from nni_count.data.nwpu import NWPU
-from nni_count.data.own import OwnData
+from nni_count.data.readers.own import OwnData
 from nni_count.data.settings import check_settings, known_settings
-from nni_count.data.shanghaitech import ShanghaiTech
 from nni_count.data.splits import halves, pick, split_off
-from nni_count.data.synthetic_set import SyntheticCells, SyntheticCrowds
-from nni_count.data.ucf_cc_50 import UCFCC50
-from nni_count.data.ucf_qnrf import UCFQNRF
-from nni_count.data.voc import VOC
-from nni_count.data.worldexpo import WorldExpo
 from nni_count.errors import DataError, SettingError
+from nni_count.plugins import Entries, load
 
-__all__ = ["READERS", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
+__all__ = ["READERS", "DataSetting", "Dataset", "halves", "known_settings", "open_data", "pick", "split_off"]
 
-#: ``--data.format`` → reader
-READERS: dict[str, type[Dataset]] = {
-    "shanghaitech": ShanghaiTech,
-    "ucf_cc_50": UCFCC50,
-    "ucf_qnrf": UCFQNRF,
-    "worldexpo": WorldExpo,
-    "mall": Mall,
-    "jhu_crowd": JHUCrowd,
-    "nwpu": NWPU,
-    "dots": DotImages,
-    "csv": CSVPoints,
-    "clicks": Clicks,
-    "coco": COCO,
-    "labelme": LabelMe,
-    "cvat": CVAT,
-    "voc": VOC,
-}
+#: a folder or a name, alone or as ``path`` with the reader's settings beside it; or a data set
+DataSetting = Mapping[str, Any] | str | Path | Dataset
 
-#: of those, the ones that people annotate their own images in, which may lie anywhere
-OWN = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+#: ``--data.format`` → reader; another is added here, or by an entry point of any package. It is imported when it is
+#: asked for: with all of them come SciPy, OpenCV and more, which a model needs not
+READERS: Mapping[str, type[Dataset]] = Entries(
+    "readers",
+    {
+        "shanghaitech": "nni_count.data.readers.shanghaitech:ShanghaiTech",
+        "ucf_cc_50": "nni_count.data.readers.ucf_cc_50:UCFCC50",
+        "ucf_qnrf": "nni_count.data.readers.ucf_qnrf:UCFQNRF",
+        "worldexpo": "nni_count.data.readers.worldexpo:WorldExpo",
+        "mall": "nni_count.data.readers.mall:Mall",
+        "jhu_crowd": "nni_count.data.readers.jhu_crowd:JHUCrowd",
+        "nwpu": "nni_count.data.readers.nwpu:NWPU",
+        "dots": "nni_count.data.readers.dot_images:DotImages",
+        "csv": "nni_count.data.readers.csv_points:CSVPoints",
+        "clicks": "nni_count.data.readers.clicks:Clicks",
+        "coco": "nni_count.data.readers.coco:COCO",
+        "labelme": "nni_count.data.readers.labelme:LabelMe",
+        "cvat": "nni_count.data.readers.cvat:CVAT",
+        "voc": "nni_count.data.readers.voc:VOC",
+    },
+)
 
 #: what is drawn and not read from a folder
-SYNTHETIC: dict[str, type[SyntheticCrowds | SyntheticCells]] = {
-    "synthetic": SyntheticCrowds,
-    "synthetic-cells": SyntheticCells,
-}
+SYNTHETIC: Mapping[str, type[Dataset]] = Entries(
+    "synthetic",
+    {
+        "synthetic": "nni_count.data.synthetic.sets:SyntheticCrowds",
+        "synthetic-cells": "nni_count.data.synthetic.sets:SyntheticCells",
+    },
+)
 
 
-def open_data(data: str | Path | Dataset, *, format: str | None = None, **settings: Any) -> Dataset:
+def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) -> Dataset:
     """The data set in a folder, its layout recognised from the files; or synthetic crowds or cells.
 
     Args:
-        data: a folder, ``synthetic``, ``synthetic-cells``, or a data set, which is given back.
+        data: a folder, ``synthetic``, ``synthetic-cells``; one of these as ``path`` with settings beside it, such as
+            ``{"path": "UCF_CC_50", "fold": 2}``; or a data set, which is given back.
         format: the layout's name, where the files leave doubt.
         settings: the reader's, such as ``outside``, ``max_side``, ``fold`` or ``scene``.
 
@@ -72,9 +66,12 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
     """
     if isinstance(data, Dataset):
         return data
+    if isinstance(data, Mapping):
+        return _described(data, {"format": format, **settings})
+    asked = {"path": str(data), **({"format": format} if format else {}), **settings}
     if str(data) in SYNTHETIC and format is None:
         check_settings(SYNTHETIC[str(data)], str(data), settings)
-        return SYNTHETIC[str(data)](**settings)
+        return _made(SYNTHETIC[str(data)](**settings), asked)
     root = Path(data)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
@@ -89,7 +86,31 @@ def open_data(data: str | Path | Dataset, *, format: str | None = None, **settin
     if len(found) > 1:
         raise DataError(f"{root}: fits {' and '.join(found)}; say which with --data.format")
     check_settings(READERS[found[0]], found[0], settings)
-    return READERS[found[0]](root, **settings)
+    return _made(READERS[found[0]](root, **settings), asked)
+
+
+def _made(dataset: Dataset, of: Mapping[str, Any]) -> Dataset:
+    dataset.asked_for = of
+    return dataset
+
+
+def _described(data: Mapping[str, Any], beside: Mapping[str, Any]) -> Dataset:
+    """A data set as a configuration has it: ``path`` and settings, or a class and its arguments."""
+    if "class_path" not in data:
+        if "path" not in data:
+            raise SettingError(f"data: {', '.join(data) or 'nothing'} without a path; give --data FOLDER")
+        return open_data(**{"data": data["path"], **beside, **{n: v for n, v in data.items() if n != "path"}})
+    kind = load("data", data["class_path"])
+    if not (isinstance(kind, type) and issubclass(kind, Dataset)):
+        raise SettingError(f"data {data['class_path']}: is no nni_count.data.Dataset; give a class that is")
+    arguments: dict[str, Any] = {
+        name: open_data(value) if isinstance(value, Mapping) and {"path", "class_path"} & {*value} else value
+        for name, value in data.get("init_args", {}).items()
+    }
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise SettingError(f"data {data['class_path']}: {error}") from error
 
 
 def fitting(root: Path) -> list[str]:
@@ -102,6 +123,8 @@ def fitting(root: Path) -> list[str]:
 
 def _meant(root: Path) -> Iterator[Path]:
     """Folders above and below that have a layout, where a path is a step or two off."""
-    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= OWN)
+    # people annotate their own images in formats that may lie anywhere: those say nothing here
+    own = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= own)
     below = islice(chain(root.glob("*/"), root.glob("*/*/")), 200)
     yield from (folder for folder in sorted(below) if folder.is_dir() and fitting(folder))

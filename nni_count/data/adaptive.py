@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
-from nni_count.data.density import Array, check_shape
-from nni_count.errors import DataError, SettingError
+from nni_count.data.density import Array, checked_points
+from nni_count.errors import SettingError
 
 
 def adaptive_sigma(
@@ -44,18 +43,12 @@ def adaptive_sigma(
             f"adaptive kernels: beta {beta}, neighbours {neighbours}, limits {tuple(limits)}, alone {alone} must be "
             "positive, the smaller limit first"
         )
-    if isinstance(points, Tensor):  # a tree of some thousand points is no work for a GPU
-        array = points.detach().cpu().double().numpy()
-        of_array = adaptive_sigma(array, beta=beta, neighbours=neighbours, limits=limits, alone=alone)
-        return torch.from_numpy(of_array).to(points.device)
-    heads = np.asarray(points, np.float64)
-    check_shape(heads.shape)
-    heads = heads.reshape(-1, 2)
-    if not np.isfinite(heads).all():
-        raise DataError("adaptive kernels: a point is NaN or infinite; mend the annotation")
-    if len(heads) < 2:
-        return np.full(len(heads), float(alone))
-    number = min(neighbours, len(heads) - 1)  # beyond those that there are, a tree answers infinity
-    distances, _ = cKDTree(heads).query(heads, number + 1)  # the nearest is the point itself, or one like it
-    sigma: np.ndarray = np.clip(beta * distances[:, 1:].mean(1), *limits)
-    return sigma
+    heads = checked_points("adaptive kernels", points).detach().cpu().numpy()  # a tree of them is no work for a GPU
+    sigma = np.full(len(heads), float(alone))
+    if len(heads) > 1:
+        from scipy.spatial import cKDTree  # here, since the usual kernels need it not
+
+        number = min(neighbours, len(heads) - 1)  # beyond those that there are, a tree answers infinity
+        distances, _ = cKDTree(heads).query(heads, number + 1)  # the nearest is the point itself, or one like it
+        sigma = np.clip(beta * distances[:, 1:].mean(1), *limits)
+    return torch.from_numpy(sigma).to(points.device) if isinstance(points, Tensor) else sigma

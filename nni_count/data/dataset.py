@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from nni_count.data.sample import IMAGE_SUFFIXES, Sample, image_size, read_image, read_prepared, region, settle_points
+from nni_count.data.files import natural, unpaired
+from nni_count.data.sample import Sample, image_size, read_image, read_prepared, region, settle_points
 from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
-
-T = TypeVar("T")
+from nni_count.runs.describe import kept_arguments, path_of
 
 
 class Dataset(ABC):
@@ -38,6 +37,16 @@ class Dataset(ABC):
 
     #: the files that make this layout, shown when a folder is not recognised
     layout: str
+    #: what ``open_data`` was asked for, where it made this data set
+    asked_for: Mapping[str, Any] | None = None
+    #: whether the parts are drawn by us and not the data set's own
+    divides = False
+
+    def to_dict(self) -> Any:
+        """What ``open_data`` makes it of again: a path, one with settings, or a class and the arguments it keeps."""
+        if self.asked_for is None:
+            return {"class_path": path_of(type(self)), "init_args": kept_arguments(self)}
+        return self.asked_for if len(self.asked_for) > 1 else self.asked_for["path"]
 
     def __init__(
         self,
@@ -54,6 +63,7 @@ class Dataset(ABC):
         self.root = Path(root)
         self.outside = outside
         self.max_side = max_side
+        self.train_list, self.test_list = train_list, test_list
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
         self.leave_out = leave_out and Path(leave_out)
         #: faults found so far while they are collected, else None: the first one is raised
@@ -119,8 +129,6 @@ class Dataset(ABC):
     def collect(self, split: str) -> tuple[list[Sample], list[DataError]]:
         """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first.
 
-        An image whose file is damaged behind its header is found only when it is read.
-
         Raises:
             SettingError: there is no such part.
         """
@@ -166,16 +174,13 @@ class Dataset(ABC):
         own = everything if self.divides or split not in self.splits else self.part(split)
         return [sample for sample in own if id(sample) not in set(taken)]
 
-    #: whether the parts are drawn by us and not the data set's own
-    divides = False
-
     def fault(self, error: DataError) -> None:
         """Raise an error, or keep it while faults are collected."""
         if self.faults is None:
             raise error
         self.faults.append(error)
 
-    def gather(self, items: Iterable[T], make: Callable[[T], Sample]) -> list[Sample]:
+    def gather(self, items: Iterable[Any], make: Callable[[Any], Sample]) -> list[Sample]:
         """A sample of every item; while faults are collected, faulty ones are left out."""
         samples = []
         for item in items:
@@ -240,51 +245,6 @@ class Dataset(ABC):
         self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path
     ) -> list[str]:
         """The names that have both image and points, numbers in order; images or points alone are faults."""
-        kinds = f"points without an image, of which are read {', '.join(sorted(IMAGE_SUFFIXES))}"
-        for missing, what, where in (
-            (sorted(set(images) - set(points), key=natural), "image without points", point_folder),
-            (sorted(set(points) - set(images), key=natural), kinds, image_folder),
-        ):
-            # one error tells all, where it is the only one to be seen
-            shown = missing[:1] if self.faults is None else missing
-            more = f" and {len(missing) - 1} more" if self.faults is None and len(missing) > 1 else ""
-            for name in shown:
-                self.fault(DataError(f"{where}: nothing for {name}{more} ({what}); add the file or remove its partner"))
+        for error in unpaired(images, points, image_folder, point_folder, every=self.faults is not None):
+            self.fault(error)
         return sorted(set(images) & set(points), key=natural)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key to sort by, that puts IMG_2 before IMG_10."""
-    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", name)]
-
-
-def find_images(*folders: Path) -> dict[str, Path]:
-    """The images of folders by their names without suffix.
-
-    Raises:
-        DataError: a folder is missing, or two images have one name.
-    """
-    found: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; restore it")
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-                if path.stem in found:
-                    raise DataError(f"{path}: has the same name as {found[path.stem]}; rename or remove one")
-                found[path.stem] = path
-    return found
-
-
-def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "") -> Mapping[str, Path]:
-    """Files ``{prefix}{name}{ending}{suffix}`` of a folder by name; nothing where there is no folder.
-
-    The suffix, in small letters, may stand there in capitals.
-    """
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {
-        path.stem.removeprefix(prefix).removesuffix(ending): path
-        for path in paths
-        if path.suffix.lower() == suffix and path.stem.startswith(prefix) and path.stem.endswith(ending)
-        if not path.name.startswith(".")
-    }

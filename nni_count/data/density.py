@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -66,11 +66,7 @@ def density_map(
         raise SettingError(f"density map: border {border!r} is unknown; choose {', '.join(BORDERS)}")
     if stride < 1:
         raise SettingError(f"density map: stride {stride} must be positive")
-    heads = _tensor(points)
-    check_shape(heads.shape)
-    heads = heads.reshape(-1, 2)
-    if not bool(torch.isfinite(heads).all()):
-        raise DataError("density map: a point is NaN or infinite; mend the annotation")
+    heads = checked_points("density map", points)
     if kernel_size is None:
         kernel_size = WIDTH * sigma if isinstance(sigma, (int, float, np.number)) else ADAPTIVE_WIDTH * sigma
     deviation, radius = (
@@ -82,10 +78,14 @@ def density_map(
     return density if isinstance(points, Tensor) else density.numpy()
 
 
-def check_shape(shape: Sequence[int]) -> None:
-    """Refuse points that are not ``(N, 2)``; where there are none, any empty array will do."""
-    if 0 not in shape and (len(shape) != 2 or shape[1] != 2):
-        raise DataError(f"points have the shape {tuple(shape)}, expected (N, 2): x and y of each")
+def checked_points(what: str, points: np.ndarray | Tensor) -> Tensor:
+    """Points as ``(N, 2)``, all of them finite; where there are none, any empty array will do."""
+    heads = _tensor(points)
+    if heads.numel() and (heads.dim() != 2 or heads.shape[1] != 2):
+        raise DataError(f"points have the shape {tuple(heads.shape)}, expected (N, 2): x and y of each")
+    if not bool(torch.isfinite(heads).all()):
+        raise DataError(f"{what}: a point is NaN or infinite; mend the annotation")
+    return heads.reshape(-1, 2)
 
 
 def _tensor(values: np.ndarray | Tensor) -> Tensor:

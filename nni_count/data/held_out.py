@@ -20,6 +20,7 @@ class HeldOut(Dataset):
     """
 
     layout = "made from another data set"
+    splits = ("train", "validation")
 
     def __init__(self, dataset: Dataset, fraction: float):
         super().__init__(dataset.root)
@@ -33,10 +34,6 @@ class HeldOut(Dataset):
     @staticmethod
     def recognises(root: Path) -> bool:
         return False  # it has no files of its own
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "validation")
 
     def read(self, split: str) -> list[Sample]:
         return split_off(self.dataset.samples("train"), self.fraction, SEED)[split == "validation"]

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from nni_count.errors import DataError, SettingError
 
@@ -106,9 +104,10 @@ def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
     Raises:
         DataError: the file is missing or no image, or too large to be decoded.
     """
+    from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
+
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
+        size = os.path.getsize(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, which is checked here
             with Image.open(path) as image:
@@ -116,16 +115,14 @@ def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
                 # without a mark in the header PIL would decode all pixels to find out; a TIFF is turned already
                 marked = oriented and "exif" in image.info and image.format != "TIFF"
                 turned = marked and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except DataError:
-        raise
-    except OSError as error:
-        if error.strerror:  # PIL's own have none
-            raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        raise _unreadable(path) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than 178") from error
     except Exception as error:  # PIL raises whatever the damaged bytes lead to
+        if isinstance(error, OSError) and error.strerror:  # PIL's own have none
+            raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         raise _unreadable(path) from error
+    if size > MAX_BYTES:
+        raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width * height / 1e6:.0f}")
     return (height, width) if turned else (width, height)
@@ -149,15 +146,15 @@ def read_image(path: str | Path, *, oriented: bool = False) -> np.ndarray:
     Raises:
         DataError: when the file is missing, truncated, no image, or too large to be decoded.
     """
+    import cv2  # as above
+
     image_size(path)
     data = np.fromfile(path, np.uint8)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
-    image = None
-    if data.size and not _truncated_jpeg(data):
-        try:
-            image = cv2.imdecode(data, flags)
-        except cv2.error:
-            image = None
+    try:
+        image = None if _truncated_jpeg(data) else cv2.imdecode(data, flags)
+    except cv2.error:
+        image = None
     if image is None:
         raise _unreadable(path)
     if image.dtype == np.uint16:
@@ -173,6 +170,8 @@ def read_prepared(
     """The image scaled to ``size`` (width, height), and painted with the mean colour outside ``roi``."""
     image = read()
     if size is not None:
+        import cv2  # as above
+
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if roi is not None:
         image[~region(roi, image.shape)] = MEAN_COLOUR

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from nni_count.data.readers.text import read_lines
 from nni_count.data.sample import Sample
-from nni_count.data.text import read_lines
 from nni_count.errors import DataError
 
 T = TypeVar("T")

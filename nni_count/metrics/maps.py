@@ -6,11 +6,9 @@ name of its protocol, and only figures of one protocol stand side by side.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 #: a side of SSIM's Gaussian window; its sigma is 1.5, K1 is 0.01, K2 0.03
 WINDOW = 11
@@ -32,6 +30,8 @@ def spread(density: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A coarser density map at the image's size, its sum kept: ``(h, w) → (H, W)`` float32."""
     if density.shape == tuple(shape):
         return density.astype(np.float32)
+    import cv2  # here, since a model that counts needs it not
+
     large = cv2.resize(density.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     before, after = float(density.sum()), float(large.sum())
     area = density.size / large.size
@@ -82,6 +82,9 @@ def map_quality(estimate: np.ndarray, truth: np.ndarray, protocol: str = DEFAULT
 
 
 def _compare(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    # here, since all of torchvision comes with them, which takes longer to import than torch
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
     one, other = (torch.from_numpy(values.astype(np.float32))[None, None] for values in (estimate, truth))
     psnr = peak_signal_noise_ratio(one, other, data_range=1.0)
     missing = [max(0, WINDOW - side) for side in truth.shape]

@@ -19,8 +19,8 @@ from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.amsnet import SETTINGS, Encoder, UpSampling, fused_channels, resized
 from nni_count.networks.network import Network, check_channels
-from nni_count.networks.sanet import HEAD, WIDTHS, Aggregation
-from nni_count.networks.wiring import ChosenParts, fusion_cell
+from nni_count.networks.sanet import WIDTHS, aggregations
+from nni_count.networks.wiring import Cell, Parts, chosen_parts
 
 PARTS = ("baseline", "amsnet")
 
@@ -28,51 +28,36 @@ PARTS = ("baseline", "amsnet")
 class BaselineEncoder(nn.Module):
     """SANet's blocks: ``(B, in_channels, H, W)`` → those of 128, 128 and 64 channels, at a quarter of the size."""
 
-    channels = WIDTHS
+    channels = WIDTHS[1:]
 
     def __init__(self, in_channels: int):
         super().__init__()
         check_channels(in_channels=in_channels)
-        self.blocks = nn.ModuleList([Aggregation(in_channels, HEAD, reduced=0)])
-        for before, width in zip((HEAD, *WIDTHS), WIDTHS, strict=False):
-            self.blocks.append(Aggregation(before, width, reduced=width // 2))
+        self.blocks = nn.ModuleList(aggregations(in_channels))
         self.pool = nn.MaxPool2d(2)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The outputs of the last three blocks."""
-        first, *others = self.blocks
-        features = self.pool(first(image))
-        found = []
-        for number, block in enumerate(others):
-            features = block(features)
-            if number == 0:
-                features = self.pool(features)
-            found.append(features)
-        return found
+        found = [image]
+        for number, block in enumerate(self.blocks):
+            features = block(found[-1])
+            found.append(self.pool(features) if number < 2 else features)
+        return found[2:]
 
 
-class BaselineDecoder(nn.Module):
-    """The last features alone: two 3×3 convolutions with interpolation, the fusion cell left out."""
+class Decoder(nn.Module):
+    """Two 3×3 convolutions with interpolation: AMSNet's after the fusion cell of three features, which is made of
+    ``parts``; without it the baseline's, of the last features alone.
+    """
 
-    def __init__(self, channels: Sequence[int], fused: int, *map_settings: int):
+    def __init__(self, parts: Parts | None, channels: Sequence[int], width: int, *map_settings: int):
         super().__init__()
-        self.up_sampling = UpSampling(channels[-1], fused // 2, *map_settings)
+        fused = fused_channels(width, parts.kind.nodes if parts else 1)
+        self.fusion = Cell(channels, fused, parts) if parts else None
+        self.up_sampling = UpSampling(fused if parts else channels[-1], fused // 2, *map_settings)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        density: Tensor = self.up_sampling(features[-1])
-        return density
-
-
-class AMSNetDecoder(nn.Module):
-    """AMSNet's: the fusion cell of three features, then two 3×3 convolutions with interpolation."""
-
-    def __init__(self, architecture: Architecture, channels: Sequence[int], fused: int, *map_settings: int):
-        super().__init__()
-        self.fusion = fusion_cell(channels, fused, ChosenParts(architecture))
-        self.up_sampling = UpSampling(fused, fused // 2, *map_settings)
-
-    def forward(self, features: list[Tensor]) -> Tensor:
-        density: Tensor = self.up_sampling(self.fusion(*features))
+        density: Tensor = self.up_sampling(self.fusion(*features) if self.fusion else features[-1])
         return density
 
 
@@ -84,8 +69,9 @@ class Ablation(Network):
             the loss ``sppl``.
         encoder: ``baseline`` or ``amsnet``.
         decoder: ``baseline`` or ``amsnet``.
-        settings: AMSNet's; ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of its encoder, and ``width``
-            also bounds the decoders' channels as in AMSNet. They default to those at which the architecture was found.
+        settings: as for :class:`nni_count.networks.amsnet.AMSNetBody`, by default as the architecture was found;
+            ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of AMSNet's encoder, and ``width`` also bounds
+            the decoders' channels as in AMSNet.
 
     Raises:
         SettingError: naming the setting that is unknown or does not fit, or the missing architecture.
@@ -115,11 +101,11 @@ class Ablation(Network):
         chosen = {**defaults, **(resized(architecture, settings) if architecture else settings)}
         self.map_stride = chosen["map_stride"]
         check_channels(out_channels=chosen["out_channels"])
+        extraction, fusion = chosen_parts(architecture) if architecture else (None, None)
         self.encoder: Encoder | BaselineEncoder
-        if encoder == "amsnet":
-            assert architecture is not None
+        if encoder == "amsnet" and extraction:
             own = ("cells", "width", "taps", "in_channels", "stem_stride")
-            self.encoder = Encoder(ChosenParts(architecture), **{name: chosen[name] for name in own if name in chosen})
+            self.encoder = Encoder(extraction, **{name: chosen[name] for name in own if name in chosen})
             chosen.update(self.encoder.encoder_settings)
             channels: Sequence[int] = [chosen["width"]] * 3
         else:
@@ -128,13 +114,7 @@ class Ablation(Network):
             channels = BaselineEncoder.channels
         self.multiple = 16 * chosen["stem_stride"]  # instance norm needs more than one value
         map_settings = (chosen["out_channels"], chosen["map_stride"], chosen["stem_stride"])
-        common = (channels, fused_channels(chosen["width"]), *map_settings)
-        self.decoder: nn.Module
-        if decoder == "amsnet":
-            assert architecture is not None
-            self.decoder = AMSNetDecoder(architecture, *common)
-        else:
-            self.decoder = BaselineDecoder(*common)
+        self.decoder = Decoder(fusion if decoder == "amsnet" else None, channels, chosen["width"], *map_settings)
         self.settings = {"encoder": encoder, "decoder": decoder, **chosen}
 
     def forward(self, image: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.network import Network, check_channels
-from nni_count.networks.wiring import ChosenParts, Parts, extraction_cell, fusion_cell, pointwise
+from nni_count.networks.wiring import Cell, Parts, chosen_parts, pointwise
 
 #: the cells (counted from 1) after which channels double and size halves
 DOUBLING = (1, 3)
@@ -35,8 +34,9 @@ class Encoder(nn.Module):
     Args:
         parts: what makes the edges and joins of the cells.
         cells: number of extraction cells, M in the paper; at least 6.
-        width: channels of the last extraction cell, C in the paper; a multiple of 16.
-        taps: three cells, counted from 1, that are given out; None for :func:`default_taps`.
+        width: channels of the last extraction cell, C in the paper; a multiple of 4 × the number of its nodes.
+        taps: three cells, counted from 1, that are given out; None for the last and two evenly spaced before it
+            (:func:`default_taps`).
         in_channels: channels of the image.
         stem_stride: pixels a side of what the stem makes one: 1 as in the paper, whose cells begin at full size. With
             2 or 4 the pixels of a block become channels, and every cell costs a quarter or a sixteenth.
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         taps = default_taps(cells) if taps is None else list(taps)
-        _check(cells, width, taps)
+        _check(cells, width, taps, parts.kind.nodes)
         check_channels(in_channels=in_channels)
         if stem_stride not in FACTORS:
             raise SettingError(f"network.stem_stride: {stem_stride!r}; choose 1, 2 or 4")
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         self.doublings = nn.ModuleDict()
         arriving = (channels, channels)  # channels of the outputs of cells l−2 and l−1
         for number in range(1, cells + 1):
-            self.cells.append(extraction_cell(arriving, channels, parts))
+            self.cells.append(Cell(arriving, channels, parts))
             if number in DOUBLING:
                 self.doublings[str(number)] = pointwise(channels, 2 * channels, parts.affine)
                 channels *= 2
@@ -101,7 +101,7 @@ class AMSNetBody(Encoder, Network):
     ``(B, out_channels, H / map_stride, W / map_stride)``. H and W are multiples of :attr:`multiple`.
 
     Args:
-        parts: what makes the edges and joins of the cells.
+        extraction, fusion: what makes the edges and joins of the extraction cells and of the fusion cell.
         out_channels: maps that are regressed.
         map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``; 1 as in the paper, larger ones
             are cheaper.
@@ -111,14 +111,15 @@ class AMSNetBody(Encoder, Network):
         SettingError: naming the setting that does not fit.
     """
 
-    def __init__(self, parts: Parts, *, out_channels: int = 1, map_stride: int = 1, **encoder: Any):
-        super().__init__(parts, **encoder)
+    def __init__(self, extraction: Parts, fusion: Parts, *, out_channels: int = 1, map_stride: int = 1, **encoder: Any):
+        super().__init__(extraction, **encoder)
         check_channels(out_channels=out_channels)
         self.settings = {**self.encoder_settings, "out_channels": out_channels, "map_stride": map_stride}
         self.map_stride = map_stride
         self.multiple = 4 * self.stem_stride
-        fused = fused_channels(self.encoder_settings["width"])
-        self.fusion = fusion_cell([self.encoder_settings["width"]] * 3, fused, parts)
+        width = self.encoder_settings["width"]
+        fused = fused_channels(width, fusion.kind.nodes)
+        self.fusion = Cell([width] * 3, fused, fusion)
         self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride, self.stem_stride)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -126,9 +127,12 @@ class AMSNetBody(Encoder, Network):
         return density
 
 
-def fused_channels(width: int) -> int:
-    """Channels of the fusion cell's output: 128, but half the encoder's where that is less."""
-    return min(FUSED_CHANNELS, width // 2)
+def fused_channels(width: int, nodes: int) -> int:
+    """Channels of the fusion cell's output: 128, but half the encoder's where that is less. Where its nodes cannot
+    share them evenly, each has a multiple of 4, which partial channels divide.
+    """
+    fused = min(FUSED_CHANNELS, width // 2)
+    return nodes * max(1, fused // nodes // 4 * 4) if fused % nodes else fused
 
 
 class UpSampling(nn.Module):
@@ -172,12 +176,12 @@ class AMSNet(AMSNetBody):
     Args:
         architecture: the cells that a search found.
         affine: whether batch norms scale and shift; true for retraining.
-        settings: as for :class:`AMSNetBody`; see :func:`resized`.
+        settings: as for :class:`AMSNetBody`, by default as the architecture was found; see :func:`resized`.
     """
 
     def __init__(self, architecture: Architecture, *, affine: bool = True, **settings: Any):
         try:
-            super().__init__(ChosenParts(architecture, affine), **resized(architecture, settings))
+            super().__init__(*chosen_parts(architecture, affine), **resized(architecture, settings))
         except TypeError as error:
             raise SettingError(f"network: {str(error).split(') ')[-1]}; known: {', '.join(SETTINGS)}") from None
         self.architecture = architecture
@@ -194,21 +198,13 @@ def resized(architecture: Architecture, settings: Mapping[str, Any]) -> dict[str
     return {**found, **settings}
 
 
-def _check(cells: int, width: int, taps: list[int]) -> None:
+def _check(cells: int, width: int, taps: list[int], nodes: int) -> None:
     if not isinstance(cells, int) or cells < 6:
         raise SettingError(f"network.cells: {cells!r}; at least 6 are needed for three taps at a quarter of the size")
-    if not isinstance(width, int) or width < 16 or width % 16:
+    if not isinstance(width, int) or width < 4 * nodes or width % (4 * nodes):
         raise SettingError(
-            f"network.width: {width!r}; choose a multiple of 16 (the first cell has a quarter, its nodes a sixteenth)"
+            f"network.width: {width!r}; choose a multiple of {4 * nodes} (the first cell has a quarter, "
+            f"its {nodes} nodes equal shares of that)"
         )
     if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")
-
-
-def initialise(network: nn.Module) -> None:
-    """Xavier initialisation of all convolutions (NAS-Count, section 4.1.2); biases are zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            torch.nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                torch.nn.init.zeros_(module.bias)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nni_count.networks.csrnet import BACK_END
 from nni_count.networks.hand_designed import HandDesigned, gaussian
+from nni_count.networks.network import draw_weights
 from nni_count.networks.vgg import CONV4_3, VGG, plain_layers
 
 #: cells a side into which the features are averaged
@@ -66,5 +67,4 @@ class CAN(HandDesigned):
     def initialise(self) -> None:
         """N(0, 0.01²) for what has no ImageNet weights; without them the front end gets He's."""
         self.front_end.initialise()
-        for part in (self.context, self.bottleneck, self.back_end, self.head):
-            gaussian(part)
+        draw_weights(gaussian, self.context, self.bottleneck, self.back_end, self.head)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nni_count.networks.hand_designed import HandDesigned, gaussian
+from nni_count.networks.network import draw_weights
 from nni_count.networks.vgg import CONV4_3, VGG, plain_layers
 
 BACK_END: tuple[int | str, ...] = (512, 512, 512, 256, 128, 64)
@@ -37,5 +38,4 @@ class CSRNet(HandDesigned):
     def initialise(self) -> None:
         """N(0, 0.01²) for what has no ImageNet weights; without them the front end gets He's."""
         self.front_end.initialise()
-        gaussian(self.back_end)
-        gaussian(self.head)
+        draw_weights(gaussian, self.back_end, self.head)

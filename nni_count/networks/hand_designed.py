@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from nni_count.networks.network import Network, check_channels
 
-#: of the first weights of CSRNet and CAN
-STD = 0.01
+#: first weights: He's for convolutions with ReLU and without batch norm, and those of CSRNet and CAN
+he = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+gaussian = partial(nn.init.normal_, std=0.01)
 
 
 class HandDesigned(Network):
@@ -28,12 +30,3 @@ class HandDesigned(Network):
         super().__init__()
         self.settings = {"in_channels": in_channels, "out_channels": out_channels, **settings}
         check_channels(in_channels=in_channels, out_channels=out_channels)
-
-
-def gaussian(module: nn.Module, std: float = STD) -> None:
-    """Weights of all convolutions from N(0, std²), biases zero."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.normal_(part.weight, std=std)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)

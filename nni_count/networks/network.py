@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,19 @@ class Network(nn.Module):
             progress: the share of the training that is over, from 0 to 1, for networks that are trained in stages.
         """
         return torch.stack([loss(estimate.float(), target) for estimate in self.maps(image)]).sum()
+
+
+def number_of_parameters(module: nn.Module) -> int:
+    """The number of weights that are trained."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def draw_weights(draw: Callable[[Tensor], Any], *parts: nn.Module, of: type[nn.Module] = nn.Conv2d) -> None:
+    """First weights of all layers of a kind, drawn in place as by ``torch.nn.init``; biases are zero."""
+    for module in (module for part in parts for module in part.modules() if isinstance(module, of)):
+        draw(cast(Tensor, module.weight))
+        if module.bias is not None:
+            nn.init.zeros_(cast(Tensor, module.bias))
 
 
 def check_channels(**channels: Any) -> None:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from nni_count.networks.hand_designed import HandDesigned
 
 KERNELS = (1, 3, 5, 7)
-HEAD = 64
-#: channels of the blocks after the first; with 128 at the end the published 0.91M parameters are not met
-WIDTHS = (128, 128, 64)
+#: channels of the four blocks; with 128 at the end the published 0.91M parameters are not met
+WIDTHS = (64, 128, 128, 64)
 
 
 def unit(channels: int, width: int, kernel: int) -> list[nn.Module]:
@@ -51,6 +50,12 @@ class Aggregation(nn.Module):
         return torch.cat([branch(features) for branch in self.branches], dim=1)
 
 
+def aggregations(in_channels: int) -> list[Aggregation]:
+    """The encoder's four blocks; the first, which sees the image, does not reduce it."""
+    arriving = (in_channels, *WIDTHS)
+    return [Aggregation(arriving[n], width, width // 2 if n else 0) for n, width in enumerate(WIDTHS)]
+
+
 class SANet(HandDesigned):
     """SANet: ``(B, in_channels, H, W)`` → ``(B, out_channels, H, W)``; 914,801 parameters for RGB.
 
@@ -67,14 +72,10 @@ class SANet(HandDesigned):
 
     def __init__(self, in_channels: int = 3, out_channels: int = 1):
         super().__init__(in_channels, out_channels)
-        encoder: list[nn.Module] = [Aggregation(in_channels, HEAD, reduced=0)]
-        channels = HEAD
-        for width in WIDTHS:
-            encoder += [nn.MaxPool2d(2), Aggregation(channels, width, reduced=width // 2)]
-            channels = width
-        self.encoder = nn.Sequential(*encoder)
+        first, *others = aggregations(in_channels)
+        self.encoder = nn.Sequential(first, *(layer for block in others for layer in (nn.MaxPool2d(2), block)))
         self.decoder = nn.Sequential(
-            *unit(channels, 64, 9),
+            *unit(WIDTHS[-1], 64, 9),
             *doubled(64, 64),
             *unit(64, 32, 7),
             *doubled(32, 32),

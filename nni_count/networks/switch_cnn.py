@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nni_count.networks.hand_designed import HandDesigned
+from nni_count.networks.hand_designed import HandDesigned, gaussian, he
 from nni_count.networks.mcnn import COLUMNS, column
-from nni_count.networks.network import Loss
+from nni_count.networks.network import Loss, draw_weights
 from nni_count.networks.vgg import CONV5_3, VGG
 
 #: an image is switched in so many rows and columns of patches, fewer where they would be smaller than a training crop
@@ -104,11 +104,5 @@ class SwitchCNN(HandDesigned):
     def initialise(self) -> None:
         """N(0, 0.01²) for the classifier, He's for the columns and, where it has no ImageNet weights, the front end."""
         self.front_end.initialise()
-        for part in (*self.columns, self.classifier):
-            for module in part.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.normal_(module.weight, std=0.01)
-                elif isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_weights(he, self.columns)
+        draw_weights(gaussian, self.classifier, of=nn.Linear)

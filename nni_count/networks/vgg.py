@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from nni_count.errors import SettingError
+from nni_count.networks.hand_designed import he
+from nni_count.networks.network import draw_weights
 
 #: widths of the 3×3 convolutions; "M" is a 2×2 max-pool
 CONV4_3: tuple[int | str, ...] = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512)
@@ -66,10 +68,5 @@ class VGG(nn.Sequential):
 
     def initialise(self) -> None:
         """He initialisation, as VGG needs it without batch norm; ImageNet weights stay."""
-        if self.pretrained:
-            return
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        if not self.pretrained:
+            draw_weights(he, self)

@@ -12,20 +12,25 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
+from nni_count.architecture import Architecture, CellKind
+from nni_count.architecture import Cell as CellEdges
 from nni_count.ops import NONE, OPERATIONS
 
 
 class Parts(Protocol):
-    """What a cell is made of."""
+    """What the cells of a kind are made of."""
 
     #: whether batch norms scale and shift: not while searching, where it would undo the weighting of operations
     affine: bool
 
-    def edge(self, kind: CellKind, source: int, node: int, channels: int) -> nn.Module | None:
+    @property
+    def kind(self) -> CellKind:
+        """How many nodes the cells have."""
+
+    def edge(self, source: int, node: int, channels: int) -> nn.Module | None:
         """The operation on the edge from ``source`` to ``node``, or None where there is no edge."""
 
-    def join(self, kind: CellKind, node: int) -> nn.Module:
+    def join(self, node: int) -> nn.Module:
         """A module that takes the list of a node's incoming maps, in the order of their sources, to their sum."""
 
 
@@ -40,18 +45,24 @@ class Sum(nn.Module):
 
 
 class ChosenParts:
-    """The operations that an architecture chose; edges that were not kept, or hold ``none``, do not exist."""
+    """The operations that were chosen; edges that were not kept, or hold ``none``, do not exist."""
 
-    def __init__(self, architecture: Architecture, affine: bool = True):
-        self.architecture = architecture
+    def __init__(self, kind: CellKind, chosen: CellEdges, affine: bool):
+        self.kind = kind
+        self.chosen = chosen
         self.affine = affine
 
-    def edge(self, kind: CellKind, source: int, node: int, channels: int) -> nn.Module | None:
-        operation = self.architecture.cell(kind)[node].get(source, NONE)
-        return None if operation == NONE else OPERATIONS[operation](channels, self.affine)
+    def edge(self, source: int, node: int, channels: int) -> nn.Module | None:
+        operation = self.chosen[node].get(source, NONE)
+        return None if operation == NONE else OPERATIONS[operation].build(channels, self.affine)
 
-    def join(self, kind: CellKind, node: int) -> nn.Module:
+    def join(self, node: int) -> nn.Module:
         return Sum()
+
+
+def chosen_parts(architecture: Architecture, affine: bool = True) -> list[ChosenParts]:
+    """Those of an architecture's extraction cells and of its fusion cell."""
+    return [ChosenParts(kind, architecture.cell(kind), affine) for kind in architecture.kinds]
 
 
 def pointwise(channels_in: int, channels_out: int, affine: bool, relu: bool = True) -> nn.Sequential:
@@ -62,22 +73,28 @@ def pointwise(channels_in: int, channels_out: int, affine: bool, relu: bool = Tr
 
 
 class Cell(nn.Module):
-    """Inputs, each through its own 1×1 convolution to ``width`` channels; nodes joined to all before them;
-    the computed nodes, concatenated: ``kind.nodes × width`` channels, size kept.
+    """Inputs, each through its own 1×1 convolution to a node's share of the channels; nodes joined to all before them;
+    the computed nodes, concatenated; size kept.
+
+    Args:
+        channels_in: of each input.
+        channels_out: a multiple of the number of computed nodes.
+        parts: what makes edges and joins.
     """
 
-    def __init__(self, kind: CellKind, channels_in: Sequence[int], width: int, parts: Parts):
+    def __init__(self, channels_in: Sequence[int], channels_out: int, parts: Parts):
         super().__init__()
-        self.kind = kind
+        self.kind = kind = parts.kind
+        width = channels_out // kind.nodes
         self.inputs = nn.ModuleList(pointwise(channels, width, parts.affine) for channels in channels_in)
         self.edges = nn.ModuleDict()
         self.joins = nn.ModuleDict()
         for node in kind.computed:
             for source in range(node):
-                edge = parts.edge(kind, source, node, width)
+                edge = parts.edge(source, node, width)
                 if edge is not None:
                     self.edges[f"{source}-{node}"] = edge
-            self.joins[str(node)] = parts.join(kind, node)
+            self.joins[str(node)] = parts.join(node)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         states = [prepare(x) for prepare, x in zip(self.inputs, inputs, strict=True)]
@@ -89,14 +106,4 @@ class Cell(nn.Module):
             ]
             # all of a node's kept edges may hold `none`
             states.append(self.joins[str(node)](arriving) if arriving else torch.zeros_like(states[0]))
-        return torch.cat(states[self.kind.inputs :], dim=1)
-
-
-def extraction_cell(channels_in: Sequence[int], channels_out: int, parts: Parts) -> Cell:
-    """An extraction cell: two inputs, four nodes of a quarter of the output's channels each."""
-    return Cell(EXTRACTION, channels_in, channels_out // EXTRACTION.nodes, parts)
-
-
-def fusion_cell(channels_in: Sequence[int], channels_out: int, parts: Parts) -> Cell:
-    """A fusion cell: three inputs, two nodes of half of the output's channels each."""
-    return Cell(FUSION, channels_in, channels_out // FUSION.nodes, parts)
+        return torch.cat(states[len(inputs) :], dim=1)

@@ -27,13 +27,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import nni_count
 from nni_count.architecture import Architecture, read_architecture
 from nni_count.errors import Interrupted
-from nni_count.search import search
-
-from nni.nas.nn.pytorch import ModelSpace  # isort: skip - after nni_count, which imports NNI without warnings
-from nni.nas.oneshot.pytorch.strategy import OneShotStrategy  # isort: skip
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule  # isort: skip
+from nni_count.searching.nni import BaseSuperNetModule, ModelSpace, OneShotStrategy
+from nni_count.searching.settings import SearchBudget
+from nni_count.training.settings import Compute, Crops
 
 TOLERANCE = 1e-6
 
@@ -168,17 +167,14 @@ def _watched(space: Any) -> ModelSpace:
 
 
 def _run(out: Path, space: ModelSpace, strategy: OneShotStrategy, *, resume: bool = False) -> Architecture:
-    return search(
-        data="synthetic",
-        data_settings={"train": 4, "test": 1, "size": 48},
+    return nni_count.search(  # type: ignore[no-any-return]  # found when it is asked for
+        data={"path": "synthetic", "train": 4, "test": 1, "size": 48},
         space=space,
         strategy=strategy,
         out=out,
-        max_epochs=2,
-        crop_size=32,
-        batch_size=1,
-        limit_train_batches=1,
-        accelerator="cpu",
+        budget=SearchBudget(max_epochs=2, limit_train_batches=1),
+        crops=Crops(size=32, batch_size=1),
+        compute=Compute(accelerator="cpu"),
         seed=3,
         resume=resume,
     )

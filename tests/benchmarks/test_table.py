@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from conftest import random_architecture, write_shanghaitech
 from torch import nn
 
-import nni_count
 from benchmarks.table import growing
 from benchmarks.table.__main__ import main
 from benchmarks.table.architectures import draw_architectures, flops, parameters
@@ -21,13 +19,13 @@ from benchmarks.table.growing import LONGER_ONES, SEEDS, Grower, Job, grow, owne
 from benchmarks.table.packing import pack
 from benchmarks.table.recipe import SETS, Recipe
 from benchmarks.table.report import compared, interval, lines, seed_noise, spearman
+from benchmarks.table.table import open_table, write_table
 from benchmarks.table.training import Flat, network_of, train
 from nni_count.architecture import Architecture
-from nni_count.counting import Counting
 from nni_count.data.pixels import normalise
 from nni_count.data.synthetic import synthetic_cells, synthetic_crowds
 from nni_count.errors import ArchitectureError, DataError, RunError, SettingError
-from nni_count.table import open_table, write_table
+from nni_count.tasks.counting import Counting
 
 TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibration=4, judged=2)
 
@@ -247,7 +245,7 @@ def test_what_is_no_table_is_said_in_a_line(tmp_path, content, capsys):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"other.npz: cannot be read as a table"):
-        nni_count.open_table(path)
+        open_table(path)
     assert main(["report", "--table", str(path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -295,14 +293,3 @@ def test_rank_correlation_and_its_interval():
     assert low < spearman(one, other) < high
     assert 0.05 < high - low < 0.4
     assert "3 architectures are too few" in compared("x", {0: 1, 1: 2, 2: 3}, {0: 1, 1: 2, 2: 3})
-
-
-def test_the_table_that_comes_with_the_package():
-    table = nni_count.open_table()
-    assert table.data == ("cells", "crowds")
-    recipe = Recipe(**{field.name: table.recipe[field.name] for field in dataclasses.fields(Recipe)})
-    assert recipe == Recipe()
-    for row in table.rows[:: max(1, len(table.rows) // 5)]:
-        assert row.parameters == parameters(row.architecture, recipe)
-    assert all(np.isfinite(row.curve).all() for row in table.rows)
-    assert Path(__file__).parents[2].joinpath("nni_count", "table.npz").stat().st_size < 5e6

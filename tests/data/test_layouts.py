@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 import pytest
 from conftest import random_architecture
-from layouts import HEIGHT, WIDTH, Written, image, mat_7_3, write
+from data.layouts import HEIGHT, WIDTH, Written, image, mat_7_3, write
 from PIL import Image
 from scipy.io import savemat
 
-from nni_count.counting import Counting
+from nni_count.commands.evaluate import evaluate, table
 from nni_count.data import open_data
 from nni_count.data.sample import MEAN_COLOUR, region
 from nni_count.errors import DataError, SettingError
-from nni_count.evaluate import evaluate, table
 from nni_count.model import Model
 from nni_count.networks import create
+from nni_count.tasks.counting import Counting
 
 
 def some(number, seed=0):

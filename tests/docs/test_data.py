@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nni_count.data import READERS, SYNTHETIC, known_settings
-from nni_count.data.crops import Augmentation
 from nni_count.data.density import BORDERS
+from nni_count.training.settings import Augmentation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 

@@ -12,9 +12,10 @@ from examples.classes.scenes import NutsAndBolts
 from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
-from nni_count.data.crops import Augmentation, CropStream
 from nni_count.losses import create_loss
-from nni_count.task import check_task
+from nni_count.tasks.task import check_task
+from nni_count.training.crops import CropStream
+from nni_count.training.settings import Augmentation, Crops
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_every_class_has_a_map_of_its_own(bench):
 
 def test_labels_stay_with_their_points_through_crops(bench):
     augmentation = Augmentation(rotation=0, quarter_turns=True)
-    stream = CropStream(bench, CountingClasses(), crop_size=192, stride=1, seed=0, augmentation=augmentation)
+    stream = CropStream(bench, CountingClasses(), Crops(192, augmentation=augmentation), stride=1, seed=0)
     totals = sorted(tuple(np.round(stream[place][1].sum((1, 2)) / 100).astype(int).tolist()) for place in range(4))
     assert totals == sorted(tuple(np.bincount(sample.labels, minlength=2).tolist()) for sample in bench)
 
@@ -57,7 +58,7 @@ def test_a_metre_grows_with_the_crop(crowds):
     seen = {}
     for zoom in (1.0, 2.0):
         augmentation = Augmentation(rotation=0, scale=(zoom, zoom))
-        stream = CropStream(crowds[:1], task, crop_size=256, stride=1, seed=0, augmentation=augmentation)
+        stream = CropStream(crowds[:1], task, Crops(256, augmentation=augmentation), stride=1, seed=0)
         seen[zoom] = stream[0][1]
     steps = {zoom: np.diff(target[0, :, 0][target[0, :, 0] > 0]).max() for zoom, target in seen.items()}
     assert steps[2.0] == pytest.approx(2 * steps[1.0], rel=0.01)  # steps between rows, each row shown twice

@@ -2,15 +2,26 @@
 
 import pytest
 import torch
+from samples import synthetic_crowds
 
-from nni_count.counting import Counting
 from nni_count.data.pixels import normalise
-from nni_count.data.synthetic import synthetic_crowds
 from nni_count.losses import LOSSES, create_loss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss
+from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
 from nni_count.networks import create, initialise
+from nni_count.tasks.counting import Counting
 
 #: those that do not fix a map's values by themselves go with one that does
 SETTINGS = {**{name: name for name in LOSSES}, "scl": {"mse": 1, "scl": 0.1}, "count": {"mse": 1, "count": 1}}
+
+ALL = [*(kind() for kind in LOSSES.values()), ScalePyramidLoss(normalised=True)]
+#: those of them that are defined for a single pixel, and the others without their pools
+SHALLOW = [loss for loss in ALL if not isinstance(loss, (ScalePyramidLoss, SpatialAbstractionLoss))]
+SHALLOW += [ScalePyramidLoss([], normalised=True), SpatialAbstractionLoss(0)]
+
+
+def named(loss):
+    return type(loss).__name__
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -20,6 +31,26 @@ def test_maps_of_odd_sizes_have_a_loss_whose_gradient_reaches_every_pixel(name, 
     estimate.requires_grad_()
     create_loss(name)(estimate, target).backward()
     assert (estimate.grad != 0).all()
+
+
+@pytest.mark.parametrize("loss", ALL, ids=named)
+def test_a_right_map_costs_nothing_and_the_gradient_is_right(loss):
+    estimate, target = (torch.rand(2, 1, 9, 12, dtype=torch.float64) for _ in range(2))
+    assert loss(target, target).item() == pytest.approx(0, abs=1e-12)
+    assert loss(estimate, target) > 0
+    assert torch.autograd.gradcheck(loss, (estimate.requires_grad_(), target))
+
+
+@pytest.mark.parametrize("loss", SHALLOW, ids=named)
+@pytest.mark.parametrize("size", [1, 16])
+@pytest.mark.parametrize(("estimated", "true"), [(0, 0), (0, 1), (1, 0)])
+def test_maps_without_people_and_of_one_pixel_have_a_loss_and_a_gradient(loss, size, estimated, true):
+    estimate = torch.full((2, 1, size, size), float(estimated), requires_grad=True)
+    value = loss(estimate, torch.full((2, 1, size, size), float(true)))
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(estimate.grad).all()
+    assert (value.item() == pytest.approx(0, abs=1e-6)) == (estimated == true)
 
 
 @pytest.mark.parametrize("name", LOSSES)

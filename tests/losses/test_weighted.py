@@ -2,14 +2,10 @@ import pytest
 import torch
 
 from nni_count.errors import SettingError
-from nni_count.losses import (
-    DEFAULT_PYRAMID,
-    LOSSES,
-    ScalePyramidLoss,
-    SpatialAbstractionLoss,
-    SpatialCorrelationLoss,
-    create_loss,
-)
+from nni_count.losses import LOSSES, create_loss
+from nni_count.losses.scale_pyramid import DEFAULT_PYRAMID, ScalePyramidLoss
+from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
+from nni_count.losses.spatial_correlation import SpatialCorrelationLoss
 
 ESTIMATE, TARGET = torch.rand(2, 2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -53,9 +49,8 @@ def test_the_pyramid_is_the_given_else_the_searched_else_the_default():
         ({"mse": 0}, "loss mse: weight 0; give a number above 0"),
         ({"mse": "much"}, "loss mse: weight 'much'"),
         ({"mse": float("nan")}, "loss mse: weight nan"),
-        ({"sal": {"depth": 2}}, "loss sal: unknown setting 'depth'; known: weight, levels, unpooled"),
+        ({"sal": {"depth": 2}}, "loss sal: unknown setting 'depth'; known: weight, levels"),
         ({"sal": {"levels": "two"}}, "loss sal: levels 'two'; give a whole number"),
-        ({"sal": {"levels": 0, "unpooled": False}}, "compare nothing"),
         ({"scl": {"epsilon": 0}}, "loss scl: epsilon 0; give a number between 0 and 1"),
         ({"euclidean_ssim": {"ssim": -1}}, "loss euclidean_ssim: ssim -1"),
         ({"sppl": {"poolings": ["avg_3x3"]}}, "pooling 'avg_3x3' is unknown; known: max_2x2"),

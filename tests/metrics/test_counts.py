@@ -2,23 +2,30 @@ import numpy as np
 import pytest
 
 from nni_count.data.density import density_map
-from nni_count.metrics import count_errors, game, intervals, mae_by_density
+from nni_count.metrics import METRICS
+from nni_count.metrics.counts import game, intervals, mae, mae_by_density, nae, rmse
 
 
 def test_count_errors_by_hand():
-    errors = count_errors(np.array([10.0, 20, 33]), np.array([12.0, 20, 30]))
-    assert errors["mae"] == pytest.approx(5 / 3)
-    assert errors["rmse"] == pytest.approx(np.sqrt(13 / 3))
-    assert errors["nae"] == pytest.approx((2 / 12 + 0 + 3 / 30) / 3)
+    counts = np.array([10.0, 20, 33]), np.array([12, 20, 30])
+    assert mae(*counts) == pytest.approx(5 / 3)
+    assert rmse(*counts) == pytest.approx(np.sqrt(13 / 3))
+    assert nae(*counts) == pytest.approx((2 / 12 + 0 + 3 / 30) / 3)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_no_images_have_no_errors(name):
     with pytest.raises(ValueError, match="at least one"):
-        count_errors(np.array([]), np.array([]))
+        METRICS[name](np.array([]), np.array([]))
+    with pytest.raises(ValueError, match="found 2 and 1"):
+        METRICS[name](np.ones(2), np.ones(1))
 
 
 def test_images_without_people_are_left_out_of_the_relative_error_alone():
-    errors = count_errors(np.array([5.0, 20]), np.array([0.0, 10]))
-    assert errors["mae"] == 7.5
-    assert errors["nae"] == pytest.approx(1)
-    assert count_errors(np.array([5.0]), np.array([0.0]))["nae"] is None
+    counts = np.array([5.0, 20]), np.array([0.0, 10])
+    assert mae(*counts) == 7.5
+    assert nae(*counts) == pytest.approx(1)
+    assert nae(np.array([5.0]), np.array([0.0])) is None
 
 
 def test_density_bins_hold_every_image_once():
@@ -72,10 +79,10 @@ def test_intervals_hold_the_figure_and_are_the_same_again():
     rng = np.random.default_rng(1)
     truths = rng.integers(10, 100, 60).astype(float)
     estimates = truths + rng.normal(0, 10, 60)
-    found, errors = intervals(estimates, truths), count_errors(estimates, truths)
-    for name in ("mae", "rmse"):
-        low, high = found[f"{name}_interval"]
-        assert low < errors[name] < high
+    found = intervals(estimates, truths)
+    for figure in (mae, rmse):
+        low, high = found[f"{figure.__name__}_interval"]
+        assert low < figure(estimates, truths) < high
     assert found == intervals(estimates, truths)
     # of normal errors the MAE's standard error is σ √(1 − 2/π) / √N
     width = found["mae_interval"][1] - found["mae_interval"][0]

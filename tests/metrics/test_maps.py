@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from nni_count.data.density import density_map
-from nni_count.metrics import MAP_PROTOCOLS, gathered, map_quality, spread
+from nni_count.metrics.maps import MAP_PROTOCOLS, gathered, map_quality, spread
 
 
 @settings(max_examples=40, deadline=None)

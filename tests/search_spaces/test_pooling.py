@@ -4,12 +4,13 @@ from nni.nas.space import model_context
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.losses import ScalePyramidLoss, scale_pyramid_loss
+from nni_count.losses.scale_pyramid import ScalePyramidLoss, scale_pyramid_loss
 from nni_count.ops import POOLINGS
 from search_spaces import AMSNetSpace
-from search_spaces.pooling import LABELS, SearchedPyramid
+from search_spaces.pooling import SearchedPyramid
 
 CHOSEN = ("max_4x4", "avg_6x6", "avg_2x2")
+LABELS = ("pooling_1", "pooling_2", "pooling_3")
 
 
 class Mixture(nn.Module):

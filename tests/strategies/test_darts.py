@@ -2,7 +2,7 @@ import pytest
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 
-from nni_count.oneshot import read_probabilities
+from nni_count.searching.nni import read_probabilities
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GumbelDARTS
 

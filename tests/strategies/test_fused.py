@@ -2,38 +2,46 @@ import copy
 
 import pytest
 import torch
+from samples import own_space, strip
 from torch import nn
 
 from nni_count.networks.wiring import Cell
+from nni_count.ops import OPERATIONS, Operation, convolution
+from nni_count.searching.nni import ModelSpace
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
-from strategies.fused import COMPOSED, FusedCell, fuse
+from strategies.convolutions import COMPOSED
+from strategies.fused import FusedCell, fuse
 from strategies.partial_layer import Channels
 
 
-@pytest.fixture(params=["random", "fixed"])
-def forms(request):
+def both(space, features, channels="random"):
     """A space edge by edge and fused, of equal weights and channels."""
     torch.manual_seed(0)
-    space = PartialChannel(channels=request.param, fused=False).mutate_model(AMSNetSpace(width=64, map_stride=4))
+    space = PartialChannel(channels=channels, fused=False).mutate_model(space)
     with torch.no_grad():
         for name, parameter in space.named_parameters():
             if name.endswith("_arch_alpha"):
                 parameter.normal_()
-    space(torch.rand(2, 3, 32, 32))  # draws the channels
+    space(features)  # draws the channels
     fused = copy.deepcopy(space)
     fuse(fused)
     return space, fused
+
+
+@pytest.fixture(params=["random", "fixed"])
+def forms(request):
+    return both(AMSNetSpace(width=64, map_stride=4), torch.rand(2, 3, 32, 32), request.param)
 
 
 def cells(space, kind):
     return [module for module in space.modules() if type(module) is kind]
 
 
-def step(space, dtype, layout):
+def step(space, dtype, layout, size=(2, 3, 32, 32)):
     """The density, the gradients and the statistics after a step."""
     space.to(dtype=dtype, memory_format=layout)
-    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = torch.rand(size, generator=torch.Generator().manual_seed(1))
     density = space(images.to(dtype=dtype, memory_format=layout))
     space.loss(density, torch.full_like(density, 0.3)).backward()
     return density, {name: parameter.grad for name, parameter in space.named_parameters()}, space.state_dict()
@@ -91,10 +99,67 @@ def test_the_channels_keep_their_memory_format():
     assert channels.rejoin(features, share).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_cells_with_other_operations_stay_as_they_are():
+#: that edges compute in one step, in two, and one by one beside the others
+OWN = {
+    "conv_3x3": lambda channels, affine: convolution(channels, 3, affine=affine),
+    "strip_conv_1x7": strip,
+    "box": lambda channels, affine: nn.Sequential(nn.ReLU(), nn.AvgPool2d(3, 1, 1)),
+    "conv_relu": lambda channels, affine: nn.Sequential(*convolution(channels, 3, affine=affine), nn.ReLU()),
+    "skip_2": lambda channels, affine: nn.Identity(),
+}
+#: candidates, and the number of nodes
+OTHERS = {
+    "more operations": ([*OPERATIONS, *OWN], 4),
+    "the others alone": (["none", "box", "strip_conv_1x7"], 2),
+    "no skip": ([name for name in OPERATIONS if name != "skip"], 3),
+    "no none": ([name for name in OPERATIONS if name != "none"], 5),
+    "in another order": (["skip", "sep_conv_3x3", "none", "dil_conv_5x5", "conv_1x1", "skip_2"], 1),
+}
+
+
+@pytest.fixture
+def own(monkeypatch):
+    for name, build in OWN.items():
+        monkeypatch.setitem(OPERATIONS, name, Operation(build))
+
+
+class OneCell(ModelSpace):
+    """An extraction cell whose nodes have so many channels."""
+
+    def __init__(self, operations, nodes, channels, affine=False):
+        super().__init__()
+        parts = own_space(operations, nodes, 2).extraction_cell(2, affine)
+        self.cell = Cell((8, 8), nodes * channels, parts)
+
+    def forward(self, features):
+        return self.cell(features, features.flip(2))
+
+    def loss(self, output, target):
+        return (output - target).square().mean()
+
+
+@pytest.mark.parametrize("channels", [4, 16, 4 * (COMPOSED + 1)])
+@pytest.mark.parametrize("others", OTHERS)
+def test_other_operations_and_other_numbers_of_nodes(own, others, channels):
+    forms = both(OneCell(*OTHERS[others], channels), torch.rand(2, 8, 9, 12))
+    assert type(forms[1].cell) is FusedCell
+    (density, gradients, state), (found, found_gradients, found_state) = (
+        step(space, torch.float64, torch.channels_last, (2, 8, 9, 12)) for space in forms
+    )
+    torch.testing.assert_close(found, density, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found_gradients, gradients, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found_state, state, rtol=0, atol=1e-5)
+
+
+def test_cells_of_which_nothing_can_be_taken_together_stay_as_they_are(own):
+    for space in (OneCell(["skip", "box", "none"], 4, 4), OneCell(OPERATIONS, 4, 4, affine=True)):
+        assert type(PartialChannel().mutate_model(space).cell) is Cell
+
+
+def test_cells_whose_edges_choose_differently_stay_as_they_are():
     space = PartialChannel(fused=False).mutate_model(AMSNetSpace(width=64, map_stride=4))
-    for edge in (edge for cell in cells(space, Cell) for edge in cell.edges.values()):
-        edge["conv_1x1"] = nn.Identity()
+    for cell in cells(space, Cell):
+        cell.edges["0-3"]["conv_1x1"] = nn.Identity()
     fuse(space)
     assert not cells(space, FusedCell)
 

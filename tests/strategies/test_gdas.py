@@ -6,7 +6,7 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 
 from nni_count.errors import SettingError
-from nni_count.oneshot import read_probabilities
+from nni_count.searching.nni import read_probabilities
 from search_spaces import AMSNetSpace
 from strategies import GDAS
 from strategies.gdas import SampledLayer, WeightedInput

@@ -12,7 +12,7 @@ from torch import nn
 from nni_count.testing.strategies import StrategyContract
 from search_spaces import AMSNetSpace
 
-PAGE = Path(__file__).parents[2] / "docs" / "own_strategy.md"
+PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
 CODE, CONTRACT = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 pytestmark = pytest.mark.filterwarnings("ignore")

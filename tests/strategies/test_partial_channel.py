@@ -22,7 +22,7 @@ class OneChoice(ModelSpace):
 
 
 def operations(channels):
-    return {name: build(channels, True) for name, build in OPERATIONS.items()}
+    return {name: operation.build(channels, True) for name, operation in OPERATIONS.items()}
 
 
 def searched(space, **settings):
@@ -49,12 +49,12 @@ def input_of(candidate):
 
 def test_candidates_have_a_share_of_the_width():
     _, edge = edge_of(operations(16))
-    for name, build in OPERATIONS.items():
-        expected = build(4, True).state_dict()
+    for name, operation in OPERATIONS.items():
+        expected = operation.build(4, True).state_dict()
         assert {key: value.shape for key, value in edge[name].state_dict().items()} == {
             key: value.shape for key, value in expected.items()
         }
-        assert str(edge[name]) == str(build(4, True))
+        assert str(edge[name]) == str(operation.build(4, True))
 
 
 @pytest.mark.parametrize("channels", ["random", "fixed"])

@@ -6,7 +6,9 @@ from nni.nas.evaluator.pytorch import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.oneshot import read_probabilities
+from nni_count.searching.nni import read_probabilities
+from nni_count.tasks.counting import Counting
+from nni_count.tasks.task import Task
 from search_spaces import AMSNetSpace
 from strategies import ENAS, RandomOneShot
 from strategies.enas import Controller
@@ -16,7 +18,9 @@ from strategies.paths import batch_statistics
 def module_of(strategy):
     torch.manual_seed(0)
     space = strategy.mutate_model(AMSNetSpace(width=16, map_stride=4))
-    module = strategy.configure_oneshot_module(LightningModule())
+    training = LightningModule()
+    training.task = Counting()
+    module = strategy.configure_oneshot_module(training)
     module.set_model(space)
     return module
 
@@ -24,6 +28,18 @@ def module_of(strategy):
 @pytest.fixture
 def module():
     return module_of(RandomOneShot())
+
+
+class Maps(Task):
+    """Regresses maps, whatever their sums."""
+
+    main_metric = "error"
+
+    def target(self, sample, shape, stride):
+        raise NotImplementedError
+
+    def measure(self, estimate, sample, shape):
+        raise NotImplementedError
 
 
 def batch(people=3):
@@ -61,6 +77,15 @@ def test_the_error_tells_how_far_counts_are_off(module, monkeypatch):
         monkeypatch.setattr(module.model, "forward", lambda _, factor=factor: factor * targets)
         assert module.error((images, targets), log=False) == pytest.approx(expected, abs=1e-6)
     assert module.error((images, torch.zeros_like(targets)), log=False) == pytest.approx(1)
+
+
+def test_another_task_has_an_error_of_its_own(module, monkeypatch):
+    """Maps whose sums agree are all the same to counting, and not to a task that regresses them."""
+    images, targets = batch()
+    monkeypatch.setattr(module.model, "forward", lambda _: targets.flip(2))
+    assert module.error((images, targets), log=False) == pytest.approx(0)
+    monkeypatch.setattr(module.training_module, "task", Maps())
+    assert module.error((images, targets), log=False) == pytest.approx(2 / 3)  # twice the square of an empty map
 
 
 def test_judging_a_path_leaves_weights_and_statistics_alone(module):

@@ -14,37 +14,23 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from scipy.spatial import cKDTree
 
-from nni_count.data.sample import Sample
 from nni_count.data.synthetic.paint import Pair, noise
 from nni_count.data.synthetic.stream import Stream, check_settings
 
 APART = 0.4  # of the radius: cells nearer than this could not be told from one
 
 
-def synthetic_cells(
-    number: int, *, seed: int = 0, start: int = 0, size: Pair = (256, 256), cells: Pair = (74, 317)
-) -> list[Sample]:
-    """Samples of synthetic cells. The points are drawn at once, an image whenever it is read.
-
-    Image ``start + i`` is a function of the seed and its number, so ``start`` keeps test images apart.
+class CellStream(Stream):
+    """Synthetic cells without end, named ``cells-{seed}-{number}``; points are their centres, inside the image.
 
     Args:
-        number: how many samples.
-        seed, start: the seed, and the number of the first image; at least 0.
+        seed: at least 0.
         size: height and width in pixels, at least 32 each; cells keep their size.
         cells: fewest and most cells in an image, every count as likely as another. The VGG set's by default.
-
-    Returns:
-        Samples named ``cells-{seed}-{number}``; points are the centres of the cells, inside the image.
 
     Raises:
         SettingError: when an argument is out of its range.
     """
-    return CellStream(seed, size=size, cells=cells).take(number, start)
-
-
-class CellStream(Stream):
-    """Synthetic cells without end; arguments as for :func:`synthetic_cells`."""
 
     def __init__(self, seed: int = 0, *, size: Pair = (256, 256), cells: Pair = (74, 317)) -> None:
         check_settings("synthetic cells", seed, size, "cells", cells)

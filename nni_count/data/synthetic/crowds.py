@@ -13,19 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from nni_count.data.sample import Sample
+from nni_count.data.synthetic import places
 from nni_count.data.synthetic.camera import photograph, photograph_badly
 from nni_count.data.synthetic.dense import draw_dense_scene
 from nni_count.data.synthetic.paint import Pair
 from nni_count.data.synthetic.people import mixed_looks, paint_people
-from nni_count.data.synthetic.places import (
-    ground_texture,
-    paint_backdrop,
-    paint_clutter,
-    paint_ground,
-    paint_stones,
-    paved,
-)
 from nni_count.data.synthetic.scene import Scene, draw_scene
 from nni_count.data.synthetic.stream import Stream, check_settings
 from nni_count.errors import SettingError
@@ -54,40 +46,21 @@ LEVELS = {
 }
 
 
-def synthetic_crowds(
-    number: int,
-    *,
-    seed: int = 0,
-    start: int = 0,
-    size: Pair | None = None,
-    people: Pair | None = None,
-    level: str = "easy",
-) -> list[Sample]:
-    """Samples of synthetic crowds. The points are drawn at once, an image whenever it is read.
+class CrowdStream(Stream):
+    """Synthetic crowds without end, named ``synthetic-{seed}-{number}``, the harder ones
+    ``synthetic-{level}-{seed}-{number}``.
 
-    Image ``start + i`` is a function of the level, the seed and its number: it is the same however many are asked
-    for, and in every process. So ``start`` keeps test images apart from training images of the same seed.
+    Points are the centres of the heads, inside the image; each head can be seen, if only in part.
 
     Args:
-        number: how many samples.
-        seed, start: the seed, and the number of the first image; at least 0.
+        seed: at least 0.
+        level: ``easy``, ``medium`` or ``hard``.
         size: height and width in pixels, at least 32 each; heads grow with them. The level's where not given.
         people: fewest and most people in an image; the logarithm of the count is spread evenly between. The level's
             where not given.
-        level: ``easy``, ``medium`` or ``hard``.
-
-    Returns:
-        Samples named ``synthetic-{seed}-{number}``, the harder ones ``synthetic-{level}-{seed}-{number}``; points are
-        the centres of the heads, inside the image. Each head can be seen, if only in part.
 
     Raises:
         SettingError: when an argument is out of its range.
-    """
-    return CrowdStream(seed, level, size=size, people=people).take(number, start)
-
-
-class CrowdStream(Stream):
-    """Synthetic crowds without end; arguments as for :func:`synthetic_crowds`.
 
     Example:
         >>> stream = CrowdStream(seed=1, level="hard")
@@ -133,21 +106,21 @@ class CrowdStream(Stream):
 
 def _picture(rng: Generator, scene: Scene) -> np.ndarray:
     """The easy level: ``(H, W, 3)`` uint8 RGB."""
-    image = paint_ground(rng, scene, ground_texture(rng))
-    paint_backdrop(rng, scene, image)
-    paint_clutter(rng, scene, image)
+    image = places.paint_ground(rng, scene, places.ground_texture(rng))
+    places.paint_backdrop(rng, scene, image)
+    places.paint_clutter(rng, scene, image)
     return photograph(rng, scene, paint_people(rng, scene, image))
 
 
 def _hard_picture(rng: Generator, scene: Scene, strength: float) -> np.ndarray:
     """The harder levels: ``(H, W, 3)`` uint8 RGB."""
-    texture = ground_texture(rng)
+    texture = places.ground_texture(rng)
     if rng.random() < 0.3 * strength:
-        texture += paved(rng)
+        texture += places.paved(rng)
     # at a visible horizon, where the texture is endless, OpenCV takes seconds; and the backdrop hides it anyhow
-    image = paint_ground(rng, scene, texture, first=int(scene.top) if scene.horizon >= 0 else 0)
-    paint_backdrop(rng, scene, image)
+    image = places.paint_ground(rng, scene, texture, first=int(scene.top) if scene.horizon >= 0 else 0)
+    places.paint_backdrop(rng, scene, image)
     if rng.random() < 0.5 * strength:
-        paint_stones(rng, scene, image, most=80)
-    paint_clutter(rng, scene, image)
+        places.paint_stones(rng, scene, image, most=80)
+    places.paint_clutter(rng, scene, image)
     return photograph_badly(rng, scene, paint_people(rng, scene, image, mixed_looks), strength)

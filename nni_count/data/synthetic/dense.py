@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from nni_count.data.synthetic.obstacles import draw_obstacles
 from nni_count.data.synthetic.paint import SHIFT, Pair, corners
-from nni_count.data.synthetic.scene import SPACING, Obstacle, Scene, draw_number, gathering
+from nni_count.data.synthetic.scene import SPACING, Obstacle, Scene, draw_number, gathering, looking_down
 
 #: where a head is looked at to tell whether it is hidden, in head radii
 LOOKS = np.stack(np.meshgrid((-0.7, 0, 0.7), (-0.9, 0, 0.9)), -1).reshape(-1, 2)
@@ -22,10 +22,7 @@ def draw_dense_scene(rng: Generator, size: Pair, people: Pair, strength: float) 
     number = draw_number(rng, people)
     view = _draw_view(rng, size, number)
     view = replace(view, obstacles=draw_obstacles(rng, view, number, strength))
-    points = _place(rng, view, number)
-    points = points[np.argsort(points[:, 1], kind="stable")]
-    radius = (points[:, 1] - view.horizon) * view.growth * np.exp(rng.normal(0, 0.08, number))
-    return replace(view, points=points, radius=radius)
+    return view.with_people(rng, _place(rng, view, number))
 
 
 def _draw_view(rng: Generator, size: Pair, number: int) -> Scene:
@@ -39,9 +36,7 @@ def _draw_view(rng: Generator, size: Pair, number: int) -> Scene:
     room = math.sqrt(width * (height - top) / (crowding * mean_square * max(number, 1)))
     near = min(math.exp(rng.uniform(math.log(2.5), math.log(18))) * unit, room)
     far = min(max(near / ratio, 2.0), near / 1.1)
-    growth = (near - far) / (height - top)
-    body = rng.uniform(9, 13) if ratio > 1.8 else rng.uniform(4, 8)
-    return Scene(size, unit, top, top - far / growth, growth, body, np.zeros((0, 2)), np.zeros(0))
+    return looking_down(rng, size, top, near, far, ratio > 1.8)
 
 
 def _place(rng: Generator, view: Scene, number: int) -> np.ndarray:
@@ -49,13 +44,13 @@ def _place(rng: Generator, view: Scene, number: int) -> np.ndarray:
     cover, spacing = cover_map(view.size, view.obstacles), SPACING * view.growth
     for _ in range(8):
         sites = _lattice(rng, view, spacing)
-        sites = sites[~hidden(sites, (sites[:, 1] - view.horizon) * view.growth, cover)]
+        sites = sites[~hidden(sites, view.radius_at(sites[:, 1]), cover)]
         if len(sites) >= number:
             break
         spacing *= 0.85
     else:  # hardly anything can be seen
         sites = rng.uniform((0, view.top), view.size[::-1], (number, 2))
-    field = gathering(rng, sites, view.size, view.top, view.horizon) + _border(rng, sites, view.size)
+    field = gathering(rng, sites, view) + _border(rng, sites, view.size)
     return sites[np.argsort(-(field + rng.gumbel(size=len(field))))[:number]]  # a weighted draw without replacement
 
 

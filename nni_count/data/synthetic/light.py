@@ -80,13 +80,8 @@ LIGHTS: tuple[tuple[Callable[[Generator, Scene], Light], float], ...] = (
 
 def shine(rng: Generator, scene: Scene, image: np.ndarray, strength: float) -> np.ndarray:
     """The image in some light, the stronger the more often in difficult light: ``(H, W, 3)`` float32."""
-    luck = rng.random()
-    kind: Callable[[Generator, Scene], Light] = daylight
-    for light, chance in LIGHTS:
-        luck -= chance * strength
-        if luck < 0:
-            kind = light
-            break
+    kinds, chances = zip(*LIGHTS, strict=True)
+    kind = (*kinds, daylight)[np.searchsorted(strength * np.cumsum(chances), rng.random(), "right")]
     gain, glow = (np.broadcast_to(part, (FINE, FINE, 3)).astype(np.float32) for part in kind(rng, scene))
     lit = cv2.multiply(image, cv2.resize(gain, scene.size[::-1], interpolation=cv2.INTER_CUBIC), dtype=cv2.CV_32F)
     return np.asarray(cv2.add(lit, cv2.resize(glow, scene.size[::-1])))

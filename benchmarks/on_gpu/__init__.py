@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/gpu.py``: what only a GPU can show, one idea a file."""

@@ -1,0 +1,100 @@
+"""``nni-count COMMAND``: each command is a function of the public API, its options made from the signature."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nni_count.errors import Interrupted, NNICountError
+from nni_count.plugins import Entries
+
+#: command → where its function is, and what it does; the functions are imported when they are called, so that
+#: ``--help`` answers at once. Another is added here, or by an entry point of any package (``nni_count.commands``)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("nni_count.commands.demo:demo", "search, retrain, evaluate and predict on synthetic crowds, in minutes"),
+    "search": ("nni_count.commands.search:search", "space + strategy + data -> architecture.yaml"),
+    "decode": ("nni_count.commands.decode:decode", "run of a search -> architecture.yaml by another rule or budget"),
+    "retrain": ("nni_count.commands.retrain:retrain", "architecture + data -> model.safetensors"),
+    "evaluate": ("nni_count.commands.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
+    "predict": ("nni_count.commands.predict:predict", "model + your images -> counts and overlays"),
+    "trial": (
+        "nni_count.commands.trial:trial",
+        "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
+    ),
+    "compare": ("nni_count.commands.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
+    "doctor": (
+        "nni_count.commands.doctor:doctor",
+        "data set -> what is wrong with it, and its images and points",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 after an error of the user's input or data, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"nni-count {version('nni-count')}")
+        return 0
+    command, *options = arguments
+    known = commands()
+    if command not in known:
+        return _fail(f"unknown command {command!r}; known: {', '.join(known)}")
+    where, _ = known[command]
+    if {"-h", "--help"} & {*options}:
+        from nni_count.cli.help import page
+
+        print(page(command, where.replace(":", "."), options))
+        return 0
+    try:
+        return _run(command, where, options)
+    except Interrupted as error:
+        return _fail(str(error), 130)
+    except NNICountError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
+
+
+def commands() -> dict[str, tuple[str, str]]:
+    """:data:`COMMANDS`, and those of installed packages, which do what their docstrings say first."""
+    others = {name: entry.value for name, entry in Entries("commands").found.items() if name not in COMMANDS}
+    if not others:
+        return COMMANDS
+    from nni_count.cli.sources import find, summary
+
+    described = {name: find(where.replace(":", ".")) for name, where in others.items()}
+    return COMMANDS | {
+        n: (others[n], summary(thing).partition("\n")[0] if thing else "") for n, thing in described.items()
+    }
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:<10} {what}" for name, (_, what) in commands().items())
+    return (
+        "usage: nni-count COMMAND [--config FILE.yaml] [--key value ...]\n\n"
+        "Search, retrain and use networks that count by density.\n\n"
+        f"{lines}\n\n"
+        "nni-count COMMAND --help lists a command's settings; --print_config prints them as YAML."
+    )
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"nni-count: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _run(command: str, where: str, options: list[str]) -> int:
+    from nni_count.cli.options import call
+    from nni_count.cli.show import show
+
+    path, name = where.split(":")
+    module = importlib.import_module(path)
+    answer, out = call(command, getattr(module, name), options)
+    show(command, answer, out, getattr(module, "table", None))
+    return 2 if command == "doctor" and answer["faults"] else 0

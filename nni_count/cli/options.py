@@ -1,0 +1,144 @@
+"""Options and configurations of a command: parsed by the signature of its function, which is then called."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Container
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from nni_count.cli.help import rows
+from nni_count.errors import NNICountError, SettingError
+from nni_count.plugins import GROUPS, load
+from nni_count.runs.describe import path_of
+from nni_count.training.names import HEADS, dotted, nested
+
+
+def call(command: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None]:
+    """Call a command's function with what the options say.
+
+    Returns:
+        Its answer, and the folder that it wrote to.
+
+    Raises:
+        SettingError: an option is unknown, or its value does not fit.
+    """
+    warnings.showwarning = _one_line_warning
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # after its import, which sets it
+    if command == "trial":
+        from nni_count.searching.portal import from_nni
+
+        options = [*options, *from_nni()]
+    own = set(inspect.signature(function).parameters)
+    translated = translate(options, own)
+    parser = _parser(function, translated)
+    try:
+        configuration = parser.parse_args(translated)
+        values = parser.instantiate_classes(configuration)
+    except Exception as error:  # jsonargparse lets through whatever a constructor raises
+        if isinstance(error, NNICountError):
+            raise
+        remedy = f"nni-count {command} --help lists the settings"
+        if "Cannot find a valid default sample" in str(error):  # how NNI says so
+            remedy = "two choices of the space share that label but not their candidates; give one another label"
+        raise SettingError(_meant(options, str(error), function) or f"{_last_line(error)} ({remedy})") from error
+    settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
+    return function(**settings), configuration.get("out")
+
+
+def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action=ActionConfigFile)
+    parameters = inspect.signature(function).parameters.values()
+    positional = {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
+    parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=False, skip=positional)
+    if any(option.startswith("--task.") for option in options):
+        from nni_count.tasks.task import USUAL
+
+        parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
+    for name in positional:
+        parser.add_argument(name, nargs="+", type=str)
+    return parser
+
+
+def _meant(options: list[str], fault: str, function: Callable[..., Any]) -> str | None:
+    """What an unknown option of which an error tells may have been meant to be, where one is like it."""
+    known = [row.name for row in rows(path_of(function), options)]
+    for name in (option.removeprefix("--").partition("=")[0] for option in options if option.startswith("--")):
+        if name not in known and name.rpartition(".")[2] in fault and (close := get_close_matches(name, known, 1, 0.8)):
+            return f"--{name}: unknown; did you mean --{close[0]}?"
+    return None
+
+
+def translate(options: list[str], own: Container[str]) -> list[str]:
+    """Write options as the parser knows them: settings by their dotted names; spaces, strategies and tasks by their
+    paths; a configuration as its text, in which the same is done.
+
+    Args:
+        options: of the command line.
+        own: the function's parameters.
+    """
+    result: list[str] = []
+    waiting = iter(options)
+    for option in waiting:
+        key, equals, value = option.partition("=")
+        name = key.removeprefix("--")
+        if not key.startswith("--"):
+            result.append(option)
+            continue
+        known = name in GROUPS or name in HEADS or name == "config"
+        if known and not equals:
+            equals, value = "=", next(waiting, "")
+        if name == "config":
+            value = _configuration(Path(value), own)
+        elif name in GROUPS:
+            value = _path_of(name, value)
+        elif name in HEADS and not value.startswith("{"):
+            name = f"{name}.{HEADS[name]}"
+        result.append("--resume=true" if option == "--resume" else f"--{dotted(name, own)}{equals}{value}")
+    return result
+
+
+def _configuration(path: Path, own: Container[str]) -> str:
+    """The text of a configuration file with the settings as the parser knows them."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingError(
+            f"config: {path}: cannot be read as YAML ({_last_line(error)}); give a file of settings, such as the "
+            "config.yaml of a run"
+        ) from error
+    if not isinstance(settings, dict):
+        raise SettingError(f"config: {path}: holds no settings by name; give a file such as the config.yaml of a run")
+    for name in GROUPS.keys() & settings.keys():
+        if isinstance(settings[name], str):
+            settings[name] = {"class_path": _path_of(name, settings[name])}
+    return yaml.safe_dump(nested(settings, own))
+
+
+def _path_of(option: str, name: str) -> str:
+    """The dotted path of a space, strategy or task that is named; a dotted path stays."""
+    return name if "." in name else path_of(load(option, name))
+
+
+def _plain(value: Any) -> Any:
+    """A value that is still a namespace as a dictionary."""
+    return value.as_dict() if isinstance(value, Namespace) else value
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+    # what libraries say to those who program with them is not for those who call a command
+    if issubclass(category, UserWarning) and "site-packages" not in filename.replace("site-packages/nni_count", ""):
+        print(f"nni-count: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines) if lines else type(error).__name__

@@ -1,0 +1,37 @@
+"""What a person wants to see at the end of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nni_count.runs.run import rank
+
+
+def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str] | None) -> None:
+    """Print a command's answer, as its own table where it has one, and where its files are; of several processes only
+    the first one does.
+    """
+    if rank() > 0:
+        return
+    if table:
+        print(table(answer))
+    elif command == "predict":
+        for row in answer:
+            numbers = [f"{value:10.2f}" for value in row.values() if not isinstance(value, str)]
+            print(*numbers, row["image"], sep="  ")
+    elif command == "retrain":
+        facts, metric = answer.facts, answer.task.main_metric
+        figure = facts[f"validation_{metric}"]
+        judged = "no validation" if figure is None else f"validation {metric.upper()} {figure:.2f}"
+        print(
+            f"{answer.parameters:,} parameters, {judged} "
+            f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
+        )
+    elif command == "trial":
+        metric = answer["main_metric"]
+        print(f"validation {metric.upper()} {answer[metric]:.2f}, {answer['parameters']:,} parameters")
+    elif isinstance(answer, str):
+        print(answer)
+    if out:
+        print(f"written to {out}")

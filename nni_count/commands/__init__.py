@@ -1,0 +1,1 @@
+"""The commands, a file each: typed functions, public from Python and behind ``nni-count COMMAND``."""

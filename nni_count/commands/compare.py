@@ -1,0 +1,74 @@
+"""Comparison: runs of several strategies and seeds become a table, with what can be said from it and what cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nni_count.architecture import read_architecture
+from nni_count.comparing.results import Result, by_strategy, check_comparable, load_json, of_experiment, of_folder
+from nni_count.comparing.statistics import verdict
+from nni_count.comparing.tables import beside_published, caption, run_rows, strategy_rows, strategy_table
+from nni_count.pictures.comparisons import draw_comparison, draw_side_by_side
+from nni_count.runs.files import write_text
+from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
+
+
+def compare(runs: Sequence[str | Path], *, out: str | Path) -> str:
+    """Set runs beside one another: strategies over seeds, and evaluations beside the published figures.
+
+    Args:
+        runs: run folders of ``nni-count trial`` or ``nni-count evaluate``; NNI experiments, live or finished, by id or
+            folder; or what ``nnictl experiment export`` wrote.
+        out: run folder; gets ``comparison.md``, and for trials ``comparison.csv`` (a strategy a row), ``runs.csv`` (a
+            run a row), ``compare.png`` and ``cells.png`` (the best run of each strategy).
+
+    Returns:
+        The text of ``comparison.md``.
+
+    Raises:
+        RunError: a source is none of these, or has no finished trial, or two are judged by different metrics.
+    """
+    results: list[Result] = []
+    evaluations: dict[str, dict[str, Any]] = {}
+    remarks: list[str] = []
+    for source in map(str, runs):
+        folder = Path(source)
+        if (folder / "evaluation.json").is_file():
+            evaluations[source] = load_json(folder / "evaluation.json")
+        elif (folder / "result.json").is_file():
+            results.append(of_folder(folder))
+        else:
+            found, left = of_experiment(source, folder)
+            results += found
+            remarks += left
+    # a run that is named twice, say by its folder and by its experiment, counts once
+    results = list({result.folder.resolve() if result.folder else id(result): result for result in results}.values())
+    check_comparable(results)
+    run = open_run(out, "compare", {"runs": [str(source) for source in runs], "out": out})
+    parts = []
+    if results:
+        parts.append(_compare_trials(results, run.folder) + "".join(f"\n{remark}\n" for remark in remarks))
+    if evaluations:
+        parts.append(beside_published(evaluations))
+    text = "\n".join(parts)
+    write_text(run.folder / "comparison.md", text)
+    return text
+
+
+def _compare_trials(results: list[Result], folder: Path) -> str:
+    write_table(folder / "comparison.csv", strategy_rows(results))
+    write_table(folder / "runs.csv", run_rows(results))
+    groups, title, metric = by_strategy(results), caption(results), results[0].metric
+    figures = {name: [result.figures for result in group] for name, group in groups.items()}
+    draw_comparison(figures, metric, folder / "compare.png", title)
+    best = {name: min(group, key=lambda result: result.rank) for name, group in groups.items()}
+    files = {name: r.folder / "search" / "architecture.yaml" for name, r in best.items() if r.folder}
+    cells = {
+        f"{name}, seed {best[name].seed}": read_architecture(path) for name, path in files.items() if path.is_file()
+    }
+    if cells:
+        draw_side_by_side(cells, folder / "cells.png")
+    return f"{strategy_table(results)}\n{title}\n\n{verdict(results)}\n"

@@ -1,0 +1,173 @@
+"""Evaluation: a model's maps of whole images against the truth, by the figures of its task."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nni_count.data import DataSetting, open_data
+from nni_count.data.pixels import normalise
+from nni_count.data.sample import Sample
+from nni_count.model import Model, find_device, load_model
+from nni_count.networks.whole_image import check_views, whole_map
+from nni_count.pictures.estimates import Estimate, draw_estimates
+from nni_count.runs.describe import describe
+from nni_count.runs.files import write_text
+from nni_count.runs.run import open_run
+from nni_count.runs.tables import write_table
+from nni_count.tasks.task import Figures, create_task, mean
+
+WORST, MEDIAN = 3, 2
+#: what a report says beside the figures of its task
+GENERAL = (
+    *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "views", "images"),
+    *("regions", "network", "model"),
+)
+
+
+def evaluate(
+    *,
+    model: str | Path | Model,
+    data: DataSetting,
+    out: str | Path | None = None,
+    split: str = "test",
+    views: int = 1,
+    accelerator: str = "auto",
+    devices: int = 1,
+) -> dict[str, Any]:
+    """Judge a model on whole images, by the figures of its task.
+
+    Args:
+        model: a ``model.safetensors``, or a model.
+        data: folder of a data set, or ``synthetic``; with settings of its reader as
+            ``{"path": ..., "max_side": 1024}``.
+        out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``. Without one nothing is written.
+        split: the part of the data set.
+        views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
+        accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
+        devices: how many of them: 1.
+
+    Returns:
+        What ``evaluation.json`` holds: the task's figures, for counting ``mae`` and ``rmse`` with their bootstrap
+        intervals, ``nae``, ``game0`` … ``game3``, ``by_density``, ``constant_mae`` (of always answering the training
+        mean), ``psnr`` and ``ssim`` by ``map_protocol``, and ``maps`` by each of
+        :data:`nni_count.metrics.maps.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
+        ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
+        ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
+        ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
+        they were obtained.
+    """
+    settings = {"model": model, "data": data, "split": split, "views": views, "accelerator": accelerator}
+    check_views(views)
+    device = find_device(accelerator, devices)
+    if not isinstance(model, Model):
+        model = load_model(model, device)
+    dataset = open_data(data)
+    samples, task = dataset.samples(split), model.task
+    # of the data set's own training images, else of those the model was trained on
+    prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
+    run = None if out is None else open_run(out, "evaluate", settings)
+
+    rows = [_judge(model, sample, views) for sample in samples]
+    seconds = [row["seconds"] for row in rows]
+    report: dict[str, Any] = {
+        **task.summarise(rows, prior),
+        **_by_group(model, samples, rows, prior),
+        "main_metric": task.main_metric,
+        "larger_is_better": task.larger_is_better,
+        "parameters": model.parameters,
+        "flops": views * _flops(model, samples),
+        "seconds_per_image": float(np.mean(seconds[1:] or seconds)),  # the first one warms up
+        "views": views,
+        "images": len(rows),
+        "regions": sum(sample.roi is not None for sample in samples),
+        "data": dataset.name,
+        "split": split,
+        "task": describe(task),
+        "network": {"name": model.name, "settings": model.network.settings},
+        "model": model.facts,
+    }
+    if run is not None:
+        short = [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+        write_table(run.folder / "per_image.csv", short)
+        _draw(model, samples, rows, prior, views, run.folder / "worst.png")
+        write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def table(report: dict[str, Any]) -> str:
+    """The figures of a report, as a person reads them."""
+    task = create_task(report["task"]["class_path"], report["task"]["init_args"])
+    groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
+    figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
+    metric = task.main_metric.upper()
+    regions = f", {report['regions']} of them inside a region of interest alone" if report["regions"] else ""
+    views = f", the mean of {report['views']} views" if report.get("views", 1) > 1 else ""
+    lines = [
+        ("data", f"{report['data']}, {report['split']}: {report['images']} images{regions}"),
+        *task.lines(figures),
+        *(
+            (f"{metric} {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)")
+            for name, row in groups.items()
+        ),
+        *([(f"{metric} mean", f"{report[of_groups]:.2f}   (of those {len(groups)} groups)")] if groups else []),
+        ("parameters", f"{report['parameters']:,}"),
+        ("FLOPs", f"{report['flops'] / 1e9:.1f} G an image"),
+        ("seconds", f"{report['seconds_per_image']:.3f} an image{views}"),
+    ]
+    return "\n".join(f"{name:<12} {value}" for name, value in lines)
+
+
+def _judge(model: Model, sample: Sample, views: int) -> Figures:
+    image = sample.read()
+    start = time.perf_counter()
+    estimate = model.map(image, views)
+    seconds = time.perf_counter() - start
+    known = estimate, sample, image.shape[:2]
+    return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}
+
+
+def _by_group(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of each group, such as a scene, and the mean of the main ones; nothing where there are none."""
+    groups: dict[str, list[Figures]] = {}
+    for sample, row in zip(samples, rows, strict=True):
+        if sample.group is not None:
+            groups.setdefault(sample.group, []).append(row)
+    figures = {name: {**model.task.summarise(chosen, prior), "images": len(chosen)} for name, chosen in groups.items()}
+    metric = model.task.main_metric
+    return {"groups": figures, f"group_{metric}": mean([row[metric] for row in figures.values()])} if figures else {}
+
+
+def _flops(model: Model, samples: list[Sample]) -> float:
+    """Counted on the first image; they grow with the pixels, so the mean follows from the sizes."""
+    pixels = [int(np.prod(sample.read().shape[:2])) for sample in samples[:20]]
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        whole_map(model.network, normalise(samples[0].read()))
+    flops: float = counter.get_total_flops() * float(np.mean(pixels)) / pixels[0]
+    return flops
+
+
+def _draw(
+    model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], views: int, path: Path
+) -> None:
+    task = model.task
+    alone = [task.summarise([row], prior)[task.main_metric] for row in rows]
+    order = sorted((i for i, figure in enumerate(alone) if figure is not None), key=lambda i: float(alone[i]))
+    order = order if task.larger_is_better else order[::-1]
+    worst = order[:WORST]
+    middle = [index for index in order[len(order) // 2 :][:MEDIAN] if index not in worst]
+    chosen = [(f"worst {n}", i) for n, i in enumerate(worst, 1)] + [(f"median {n}", i) for n, i in enumerate(middle, 1)]
+    estimates = []
+    for label, index in chosen:
+        sample, image = samples[index], samples[index].read()
+        panels = task.panels(model.map(image, views), sample, image.shape[:2])
+        estimates.append(Estimate(sample.name, image, panels, label))
+    if estimates:
+        draw_estimates(estimates, path, task.unit)

@@ -1,0 +1,235 @@
+"""Retraining: an architecture and data become a model. Knows nothing of NNI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+
+from nni_count.architecture import Architecture, open_architecture
+from nni_count.data import DataSetting, open_data
+from nni_count.errors import SettingError, TrainingError
+from nni_count.losses import create_loss
+from nni_count.model import Model, load_model, save_model
+from nni_count.networks import create, initialise, named
+from nni_count.runs.loggers import run_loggers
+from nni_count.runs.run import Run, Stop, graceful_stop, open_run
+from nni_count.tasks.task import Task, check_task, usual_task
+from nni_count.training.datamodule import TrainingData
+from nni_count.training.learner import Length, Retraining
+from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
+
+EPOCHS = 100  # of a training without any budget
+
+VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
+
+
+class StopAtStep(Callback):
+    """Saves and ends the run after a step when the user asked for it."""
+
+    def __init__(self, run: Run, stop: Stop):
+        self.run = run
+        self.stop = stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.stop.requested:
+            trainer.save_checkpoint(self.run.last_checkpoint)
+            self.stop.interrupt(self.run.folder, trainer.global_step)
+
+
+def retrain(
+    *,
+    data: DataSetting,
+    out: str | Path,
+    architecture: Mapping[str, Any] | str | Path | Architecture | None = None,
+    network: Mapping[str, Any] | str = "amsnet",
+    from_model: str | Path | Model | None = None,
+    task: Task | None = None,
+    loss: dict[str, Any] | str | None = None,
+    budget: Budget = Budget(),
+    crops: Crops = Crops(size=192, batch_size=6),
+    recipe: TrainingRecipe = TrainingRecipe(),
+    compute: Compute = Compute(),
+    seed: int = 0,
+    resume: bool = False,
+    callbacks: list[Callback] | None = None,
+) -> Model:
+    """Train a network and keep the weights that do best on a validation part.
+
+    The test part is never read. Beside the weights their moving average is kept; which of the two is saved, and from
+    when, is decided on the validation part.
+
+    Args:
+        data: folder of a data set (its layout is recognised), or ``synthetic``; with settings of its reader as
+            ``{"path": ..., "max_side": 1024}``.
+        out: run folder; gets ``model.safetensors``, ``metrics.csv``, ``checkpoints/`` and ``config.yaml``.
+        architecture: the cells, a file that a search wrote.
+        network: what is trained, by name; with settings as ``{"name": "amsnet", "cells": 8, "width": 64}``, of which
+            those that are not given stay as the search had them.
+        from_model: a ``model.safetensors``, or a model, whose network and weights the training begins with; for other
+            data than it was trained on, or more.
+        task: what is regressed; that of ``from_model``, else counting by default.
+        loss: a name (mse, sppl, sal, scl, euclidean_ssim, count), or names with weights such as {sppl: 1, scl: 0.1};
+            by default the scale pyramid loss (sppl) with the pyramid of the architecture, and mse where there is none.
+        budget: how long to train; 100 passes over the training images where nothing is given.
+        crops: what a step learns from.
+        recipe: how the weights are trained, and which images choose among them.
+        compute: on what.
+        seed: of the validation part, the first weights and the crops.
+        resume: continue the run in ``out``.
+        callbacks: Lightning's, beside our own.
+
+    Returns:
+        The model that was saved.
+
+    Raises:
+        SettingError, DataError, ArchitectureError, ModelError: a setting does not fit, before anything is trained.
+        TrainingError: the loss is no longer a number; the last good checkpoint is kept.
+        Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
+    """
+    compute.warn()
+    if compute.devices != 1:
+        raise SettingError(f"devices: {compute.devices}; a retraining runs on one, leave it out")
+    dataset = open_data(data)
+    pl.seed_everything(seed, verbose=False)
+    name, settings = named(network)
+    chosen = name
+    if from_model is None:
+        task = task or usual_task()
+        cells = None if architecture is None else open_architecture(architecture)
+        net = create(name, cells, **{"out_channels": task.out_channels, **settings})
+        initialise(net)
+    else:
+        if architecture is not None or settings:
+            raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
+        model = from_model if isinstance(from_model, Model) else load_model(from_model)
+        net, name, cells = deepcopy(model.network).train(), model.name, model.architecture
+        task = task or model.task
+    if net.settings["out_channels"] != task.out_channels:
+        raise SettingError(
+            f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
+        )
+    criterion = create_loss(loss, cells.pooling if cells else None)
+    training, validation = dataset.training_parts(recipe.validation_fraction, seed)
+    check_task(task, training[0])
+    batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
+    criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
+    timer = budget.timer()
+    length = _length(budget, timer, len(batches.crops))
+    run = open_run(
+        out,
+        "retrain",
+        {
+            "data": dataset,
+            "architecture": None if from_model else cells,
+            "network": {"name": chosen, **settings} if settings else chosen,
+            "from_model": from_model,
+            "task": task,
+            "loss": loss,
+            "budget": budget,
+            "crops": crops,
+            "recipe": recipe,
+            "compute": compute,
+            "seed": seed,
+        },
+        resume=resume,
+    )
+    module = Retraining(
+        net.to(memory_format=torch.channels_last),
+        criterion,
+        task,
+        recipe=recipe,
+        length=length,
+        timer=timer,
+        loader=batches.crops,
+        validation=validation,
+    )
+    _fit(module, batches, run, callbacks or [], compute, resume=resume)
+    if not validation:
+        module.keep_last()
+    if not module.best:
+        raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
+    net.load_state_dict(module.best["state"])
+    facts = {
+        f"validation_{task.main_metric}": module.best["metric"],
+        "weights": module.best["weights"],
+        "step": module.best["step"],
+        "loss": criterion.settings,
+        "steps": module.global_step,
+        "seconds": round(timer.time_elapsed("train"), 1),
+        "data": dataset.name,
+        "training_images": len(training),
+        "validation_images": len(validation),
+        **task.prior(training),
+        "seed": seed,
+    }
+    trained = Model(net.cpu(), name, cells, task, facts)
+    save_model(trained, run.folder / "model.safetensors")
+    return trained
+
+
+def _length(budget: Budget, timer: Timer, batches: int) -> Length:
+    """Of a run whose passes over the training images have so many batches."""
+    epochs = budget.max_epochs
+    if epochs is None and budget.max_steps is None and budget.max_time is None:
+        epochs = EPOCHS
+    steps = [number for number in (budget.max_steps, epochs and epochs * batches) if number is not None]
+    return Length(min(steps, default=None), timer.time_remaining())
+
+
+def _fit(
+    module: Retraining,
+    batches: TrainingData,
+    run: Run,
+    callbacks: list[Callback],
+    compute: Compute,
+    *,
+    resume: bool,
+) -> None:
+    length = module.length
+    with graceful_stop() as stop:
+        trainer = pl.Trainer(
+            accelerator=compute.accelerator,
+            precision=compute.precision,
+            devices=1,
+            max_epochs=-1,
+            max_steps=length.steps or -1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            **_validate_every(length),
+            limit_val_batches=None if module.validation else 0,
+            callbacks=[
+                module.timer,
+                StopAtStep(run, stop),
+                *callbacks,
+                _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
+                _checkpoint(run, train_time_interval=timedelta(minutes=5)),
+            ],
+            logger=run_loggers(run),
+            enable_model_summary=False,
+        )
+        checkpoint = str(run.last_checkpoint) if resume else None
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+        if module.validation:
+            trainer.validate(module, datamodule=batches, verbose=False)
+
+
+def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False, **when)
+
+
+def _validate_every(length: Length) -> dict[str, Any]:
+    if length.seconds:
+        return {
+            # they count as training time, so a run of ten minutes has only the one after its end
+            "val_check_interval": timedelta(seconds=max(600.0, length.seconds / VALIDATIONS)),
+            "check_val_every_n_epoch": None,
+        }
+    assert length.steps
+    return {"val_check_interval": max(50, length.steps // VALIDATIONS), "check_val_every_n_epoch": None}

@@ -1,0 +1,100 @@
+"""``nni-count search``: a space, a strategy and data become an architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from nni_count.architecture import Architecture
+from nni_count.data import DataSetting, open_data
+from nni_count.errors import SettingError
+from nni_count.searching.job import prepare
+from nni_count.searching.multi_trial.record import Trials
+from nni_count.searching.multi_trial.search import search_by_trials
+from nni_count.searching.nni import ModelSpace, OneShotStrategy, Strategy
+from nni_count.searching.one_shot import search_one_shot
+from nni_count.searching.settings import Decoding, SearchBudget
+from nni_count.tasks.task import Task, usual_task
+from nni_count.training.settings import Compute, Crops, Recipe
+
+
+def search(
+    *,
+    data: DataSetting,
+    space: ModelSpace,
+    strategy: Strategy,
+    out: str | Path,
+    budget: SearchBudget = SearchBudget(),
+    crops: Crops = Crops(),
+    recipe: Recipe = Recipe(),
+    decoding: Decoding = Decoding(),
+    trials: Trials = Trials(),
+    task: Task | None = None,
+    compute: Compute = Compute(),
+    seed: int = 0,
+    resume: bool = False,
+    callbacks: list[Callback] | None = None,
+) -> Architecture:
+    """Search a space on the training images, one half for the weights and one for the architecture.
+
+    The defaults are the paper's recipe (NAS-Count, section 4.1.1), without its warm-up, which is the strategy's
+    ``warmup_epochs``. The test part is never read.
+
+    Args:
+        data: folder of a data set (its layout is recognised), or ``synthetic``; with settings of its reader as
+            ``{"path": ..., "max_side": 1024}``.
+        space: what is searched, an NNI model space that is a :class:`nni_count.searching.space.Space`. It stays as it
+            is: one with its settings is built anew, so that its weights start from the seed.
+        strategy: what searches it, ours or NNI's. A one-shot strategy trains all choices at once. A multi-trial one,
+            such as Random, proposes architectures; each is trained on the half for the weights, in a process of NNI's
+            training service, and judged by the task's main metric on the half for the architecture.
+        out: run folder; after every epoch, or every trial, it holds ``architecture.yaml``, ``cells.png``,
+            ``metrics.csv`` and ``checkpoints/last.ckpt``.
+        budget: how long to search.
+        crops: what a step learns from.
+        recipe: how the weights are trained.
+        decoding: how a one-shot search reads its architecture after an epoch, and judges it.
+        trials: how many architectures a multi-trial strategy tries, and NNI's portal.
+        task: what is regressed; counting by default.
+        compute: on what.
+        seed: of the halves, the first weights, α, β and the crops.
+        resume: continue the run in ``out`` from its last whole epoch, or trial.
+        callbacks: Lightning's, beside our own, of a one-shot search.
+
+    Returns:
+        The architecture that stands in ``architecture.yaml``.
+
+    Raises:
+        SettingError: the space, the strategy or a setting does not fit or would be ignored, or no architecture is
+            within the budget; before anything is trained.
+        TrainingError: the loss is no longer a number; the checkpoint of the epoch before is kept.
+        Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
+    """
+    task = task or usual_task()
+    compute.warn()
+    dataset = open_data(data)
+    pl.seed_everything(seed, verbose=False)
+    job = prepare(dataset, space, strategy, task, crops=crops, recipe=recipe, budget=budget, compute=compute, seed=seed)
+    settings = {
+        "data": dataset,
+        "space": job.space,
+        "strategy": strategy,
+        "budget": budget,
+        "crops": crops,
+        "recipe": recipe,
+        "task": task,
+        "compute": compute,
+        "seed": seed,
+    }
+    if isinstance(strategy, OneShotStrategy):
+        if trials != Trials():
+            raise SettingError(f"trials: {type(strategy).__name__} is a one-shot strategy and makes none; leave it out")
+        return search_one_shot(
+            job, out, {**settings, "decoding": decoding}, decoding=decoding, callbacks=callbacks or [], resume=resume
+        )
+    if decoding != Decoding() or callbacks:
+        what = "callbacks" if callbacks else "decode, cost and validation_images"
+        raise SettingError(f"{what}: of one-shot searches; {type(strategy).__name__} tries architectures, leave it out")
+    return search_by_trials(job, trials, out, {**settings, "trials": trials}, resume=resume)

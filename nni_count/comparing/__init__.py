@@ -1,0 +1,1 @@
+"""Results of many runs, beside one another and beside published figures."""

@@ -1,0 +1,1 @@
+"""Readers, a layout a file."""

@@ -1,0 +1,1 @@
+"""Run folders, files that appear whole or not at all, and loggers."""

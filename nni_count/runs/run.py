@@ -1,0 +1,141 @@
+"""The run folder: every command that takes long writes one, and can continue it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nni_count.errors import Interrupted, RunError
+from nni_count.runs.describe import describe
+from nni_count.runs.files import write_text
+
+#: settings that may differ when a run is continued
+FREE_ON_RESUME = {
+    *("resume", "out", "callbacks", "compute.accelerator", "crops.num_workers", "crops.cache_gb"),
+    *("budget.max_epochs", "budget.max_steps", "budget.max_time"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with ``config.yaml``, ``checkpoints/`` and what the command makes."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where the state to continue from stands, once there is one."""
+        return self.checkpoints / "last.ckpt"
+
+
+def open_run(
+    out: str | Path, command: str, settings: Mapping[str, Any], *, resume: bool = False, checkpointed: bool = True
+) -> Run:
+    """Claim a folder for a run and write its ``config.yaml``, which runs it again from the command line.
+
+    Args:
+        out: the folder; made when it is missing.
+        command: what runs, e.g. ``retrain``.
+        settings: the function's arguments by name.
+        resume: continue the run that the folder holds.
+        checkpointed: whether it continues from a checkpoint; else the runs within it have theirs.
+
+    Raises:
+        RunError: another run is in the folder, it cannot be written, or there is nothing to resume.
+    """
+    folder = Path(out)
+    config_file = folder / "config.yaml"
+    configuration = {**describe(settings), "out": os.fspath(out)}
+    if resume:
+        _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: is not empty; choose another --out, or continue that run with --resume")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(config_file, f"# nni-count {command}\n" + yaml.safe_dump(configuration, sort_keys=False))
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+    return Run(folder)
+
+
+def can_resume(folder: Path) -> bool:
+    """Whether a run within a run can be continued; one that ended before its first checkpoint is removed."""
+    if (folder / "config.yaml").is_file() and Run(folder).last_checkpoint.is_file():
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def _check_resumable(
+    run: Run, config_file: Path, command: str, configuration: dict[str, Any], checkpointed: bool
+) -> None:
+    if not config_file.is_file():
+        raise RunError(f"{run.folder}: holds no run to resume; leave out --resume")
+    text = config_file.read_text(encoding="utf-8")
+    found = text.partition("\n")[0].removeprefix("# nni-count ")
+    if found != command:
+        raise RunError(f"{run.folder}: holds a run of '{found}', not of '{command}'; choose another --out")
+    before = yaml.safe_load(text) or {}
+    for name, was, now in _differences(before, configuration):
+        if name not in FREE_ON_RESUME:
+            raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
+    if checkpointed and not run.last_checkpoint.is_file():
+        raise RunError(f"{run.folder}: stopped before its first checkpoint; remove it and start again")
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Settings that two configurations both have and that differ, by their dotted names."""
+    if isinstance(before, dict) and isinstance(now, dict) and (not name or before.keys() == now.keys()):
+        for key in [key for key in now if key in before]:
+            yield from _differences(before[key], now[key], f"{name}.{key}".lstrip("."))
+    elif before != now:
+        yield name, before, now
+
+
+def rank() -> int:
+    """Which of the processes that train together this one is; 0 where there is one."""
+    return int(os.environ.get("LOCAL_RANK", 0))  # Lightning sets it for those that it starts
+
+
+@contextmanager
+def graceful_stop() -> Iterator[Stop]:
+    """Turn the first Ctrl-C or kill into a request to stop at the end of a step, the second into an immediate end."""
+    stop = Stop()
+    try:
+        before = {number: signal.signal(number, stop.request) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are not ours there
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Stop:
+    """Whether a stop was asked for."""
+
+    requested = False
+
+    def request(self, *_: object) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nStopping after this step (Ctrl-C again to stop at once) …", flush=True)
+
+    def interrupt(self, folder: Path, step: int) -> None:
+        """Raise :class:`Interrupted` with the line that tells how to go on."""
+        raise Interrupted(f"{folder}: interrupted after step {step}; continue with --resume")

@@ -1,0 +1,205 @@
+"""What happens after an epoch of a search: the architecture is read, judged, written, and the search may end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+
+from nni_count.architecture import Architecture
+from nni_count.data.pixels import normalise
+from nni_count.data.sample import Sample
+from nni_count.errors import Interrupted, TrainingError
+from nni_count.networks import Network
+from nni_count.runs.run import Run, Stop
+from nni_count.searching.cost import CostTable
+from nni_count.searching.decoding import strongest, write
+from nni_count.searching.frozen import frozen, recalibrate
+from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
+from nni_count.searching.settings import EarlyStop
+from nni_count.searching.space import Space
+from nni_count.tasks.judging import judge
+from nni_count.tasks.task import Task
+from nni_count.training.batches import CropLoader, WholeImages
+
+CALIBRATION_BATCHES = 8
+
+
+class WarmUpBar(TQDMProgressBar):
+    """Lightning's progress bar, which also says so while α and β stay as they are."""
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().get_metrics(trainer, module)
+        metrics.pop("v_num", None)  # the logger's version is the folder `tensorboard`
+        return metrics
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
+            self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch} (warming up: weights only)")
+
+
+class Validation:
+    """How good the strongest architecture is, with the weights of the space: the task's main metric on whole images.
+
+    Args:
+        task: judges maps.
+        samples: images that it is judged on.
+        calibration: crops on which the statistics of its batch norms are taken.
+        cache_bytes: bound of the memory for decoded images.
+    """
+
+    def __init__(self, task: Task, samples: Sequence[Sample], calibration: CropLoader, cache_bytes: int):
+        self.task = task
+        self.images = WholeImages(samples, cache_bytes)
+        self.calibration = calibration
+
+    def figure(self, space: Space, architecture: Architecture) -> float:
+        """The main metric of an architecture, NaN where it has none; the space stays as it is."""
+        network = cast(Network, frozen(cast(torch.nn.Module, space), space.sample(architecture)))
+        device = next(network.parameters()).device
+        crops, size = self.calibration.dataset, cast(int, self.calibration.batch_size)
+        recalibrate(
+            network,
+            (
+                normalise(np.stack([crops[number * size + place][0] for place in range(size)])).to(device)
+                for number in range(CALIBRATION_BATCHES)
+            ),
+        )
+        images = (self.images[index][0] for index in range(len(self.images)))
+        return judge(network, self.task, self.images.samples, images)
+
+
+@dataclass(eq=False, repr=False)
+class AfterEpoch(Callback):
+    """What stands in the run folder after an epoch, and what makes a resumed run equal an uninterrupted one.
+
+    Logs ``alpha/…``, ``beta/…``, ``alpha_entropy`` (mean of the choices, 1 where all candidates are equally likely),
+    ``validation_…``, the task's main metric (``validation_mae`` for counting), and ``cost`` of the architecture that is
+    strongest now.
+
+    Args:
+        run: where it stands.
+        stop: whether the user asked for a stop.
+        loaders: whose place in their streams a checkpoint keeps; Lightning forgets it at the end of an epoch.
+        seed: of the run.
+        provenance: of the architecture, as far as it is known before the search.
+        rule: how the architecture is decoded.
+        table: costs and their budget, where there is one.
+        validation: judges the strongest architecture; None to leave that out.
+        early_stop: when the search ends by itself.
+    """
+
+    run: Run
+    stop: Stop
+    loaders: list[CropLoader]
+    seed: int
+    provenance: dict[str, Any]
+    rule: str
+    table: CostTable | None
+    validation: Validation | None
+    early_stop: EarlyStop
+    #: what the last whole epoch found: the strategy's sample, its probabilities, and the provenance
+    found: dict[str, Any] = field(default_factory=dict, init=False)
+    history: list[Architecture] = field(default_factory=list, init=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "loaders": [loader.state_dict() for loader in self.loaders],
+            "found": self.found,
+            "history": [architecture.to_dict() for architecture in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for loader, place in zip(self.loaders, state["loaders"], strict=True):
+            loader.load_state_dict(place)
+        self.found = state["found"]
+        self.history = [Architecture.from_dict(found) for found in state["history"]]
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.strategy.broadcast(self.run.last_checkpoint.is_file()):
+            trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:  # what strategies draw depends on seed and epoch alone, not on what came before
+            torch.manual_seed(int(np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(1)[0]))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False):  # all processes at once
+            raise Interrupted(
+                f"{self.run.folder}: interrupted; --resume begins epoch {trainer.current_epoch} (counted from 0) again"
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
+            raise TrainingError(
+                f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch "
+                "before is kept. Lower --learning_rate"
+            )
+        alphas, betas = read_probabilities(module)
+        self.found = {
+            "sample": export_sample(module),
+            "probabilities": {**alphas, **betas},
+            "provenance": {
+                **self.provenance,
+                "epochs": trainer.current_epoch + 1,
+                "alphas": _rounded(alphas),
+                "betas": _rounded(betas),
+            },
+        }
+        architecture = strongest(
+            module.model,
+            self.found["sample"],
+            self.found["probabilities"],
+            self.found["provenance"],
+            self.rule,
+            self.table,
+        )
+        module.log_dict(self._metrics(module, architecture, alphas, betas), prog_bar=False)
+        if trainer.is_global_zero:
+            write(architecture, self.run)
+        if trainer.current_epoch >= getattr(module, "warmup_epochs", 0):
+            self.history = [*self.history, architecture][-(self.early_stop.unchanged or 0) - 1 :]
+            reason = self.early_stop.reason(self.history)
+            if reason:
+                print(f"\nThe search ends: {reason}", flush=True)
+                trainer.should_stop = True
+
+    def _metrics(
+        self, module: Any, architecture: Architecture, alphas: Probabilities, betas: Probabilities
+    ) -> dict[str, float]:
+        metrics = {
+            f"{name}/{label}/{choice}": value
+            for name, probabilities in (("alpha", alphas), ("beta", betas))
+            for label, choices in probabilities.items()
+            for choice, value in choices.items()
+        }
+        if alphas:
+            metrics["alpha_entropy"] = entropy(alphas)
+        if self.table:
+            metrics["cost"] = architecture.provenance["cost"]["value"]
+        if self.validation:
+            metrics[f"validation_{self.validation.task.main_metric}"] = self.validation.figure(
+                module.model, architecture
+            )
+        return metrics
+
+
+def entropy(probabilities: Probabilities) -> float:
+    """The mean entropy of choices, each as a share of the largest that it can have: 0 is decided, 1 undecided."""
+    shares = [
+        -sum(p * math.log(p) for p in choices.values() if p > 0) / math.log(len(choices))
+        for choices in probabilities.values()
+        if len(choices) > 1
+    ]
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+def _rounded(probabilities: Probabilities) -> Probabilities:
+    return {label: {name: round(p, 4) for name, p in choices.items()} for label, choices in probabilities.items()}

@@ -1,0 +1,104 @@
+"""What a search does, whatever its strategy is: everything that one-shot and multi-trial searches share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, cast
+
+from nni_count.data import halves
+from nni_count.data.dataset import Dataset
+from nni_count.data.sample import Sample
+from nni_count.errors import SettingError
+from nni_count.runs.describe import path_of
+from nni_count.searching.nni import ModelSpace, Strategy
+from nni_count.searching.settings import SearchBudget
+from nni_count.searching.space import SPACE_MEMBERS, Space
+from nni_count.tasks.task import Task, check_task
+from nni_count.training.settings import Compute, Crops, Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is searched, how its weights are trained, for how long, and on what.
+
+    Args:
+        space: as it was given; its choices are still open.
+        strategy: what searches it.
+        task: what is regressed.
+        parts: the half for the weights, and the half for the architecture.
+        batches: steps an epoch.
+        crops, recipe, budget, compute, seed: see :func:`nni_count.search`.
+        provenance: of the architecture, as far as it is known before the search.
+    """
+
+    space: ModelSpace
+    strategy: Strategy
+    task: Task
+    parts: tuple[Sequence[Sample], Sequence[Sample]]
+    batches: int
+    crops: Crops
+    recipe: Recipe
+    budget: SearchBudget
+    compute: Compute
+    seed: int
+    provenance: dict[str, Any]
+
+
+def prepare(
+    dataset: Dataset,
+    space: ModelSpace,
+    strategy: Strategy,
+    task: Task,
+    *,
+    crops: Crops,
+    recipe: Recipe,
+    budget: SearchBudget,
+    compute: Compute,
+    seed: int,
+) -> Job:
+    """The job of a search, checked.
+
+    The space that is given stays as it is: one with its settings is built anew, so that its weights start from the
+    seed that was set before.
+
+    Raises:
+        SettingError: the space, the strategy or a setting does not fit.
+        DataError: of the first image, the task makes no target that fits.
+    """
+    _check(space, strategy, task, crops)
+    follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
+    space = type(space)(*space.trace_args, **{**space.trace_kwargs, **follows})
+    parts = halves(dataset.samples("train"), seed)
+    check_task(task, parts[0][0])
+    whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
+    provenance = {
+        "strategy": path_of(type(strategy)),
+        "seed": seed,
+        "data": dataset.name,
+        "versions": {name: _version(name) for name in ("nni", "torch", "nni-count")},
+    }
+    batches = budget.limit_train_batches or whole
+    return Job(space, strategy, task, parts, batches, crops, recipe, budget, compute, seed, provenance)
+
+
+def _check(space: ModelSpace, strategy: Strategy, task: Task, crops: Crops) -> None:
+    name = type(space).__name__
+    missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
+    if not isinstance(space, ModelSpace) or missing:
+        raise SettingError(f"space: {name} is no NNI ModelSpace with {', '.join(SPACE_MEMBERS)}; lacks {missing}")
+    if not isinstance(strategy, Strategy):
+        raise SettingError(f"strategy: {type(strategy).__name__} is no NNI strategy; choose one, such as DARTS")
+    multiple, channels = cast(Space, space).multiple, space.trace_kwargs.get("out_channels")
+    if crops.size % multiple:
+        raise SettingError(f"crop_size: {crops.size}; {name} needs a multiple of {multiple}")
+    if channels not in (None, task.out_channels):
+        raise SettingError(f"space.out_channels: {channels}; the task regresses {task.out_channels} map(s)")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from its sources
+        return "not installed"

@@ -1,0 +1,1 @@
+"""Strategies that try one architecture after another, through the training service of NNI."""

@@ -1,0 +1,177 @@
+"""The trials of a multi-trial search: how many, how a space proposes them, and the record that a run folder keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from nni_count.architecture import write_architecture
+from nni_count.errors import NNICountError, RunError, SettingError
+from nni_count.runs.files import write_text
+from nni_count.runs.run import Run
+from nni_count.runs.tables import write_table
+from nni_count.searching.nni import Categorical, CategoricalMultiple, ModelSpace, SimplifiedModelSpace
+from nni_count.searching.space import Space
+from nni_count.tasks.task import Task
+
+JOIN = "+"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many architectures a multi-trial strategy tries; one-shot strategies have no trials.
+
+    Args:
+        number: of architectures that are trained, each for the search's ``max_epochs``.
+        concurrency: trained at once.
+        port: of the web portal while the search runs; None for a free one.
+    """
+
+    number: int = 20
+    concurrency: int = 1
+    port: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise SettingError(f"trials.number: {self.number}; must be at least 1")
+        if self.concurrency < 1:
+            raise SettingError(f"trials.concurrency: {self.concurrency}; must be at least 1")
+
+
+#: what is done where nothing else is said
+USUAL_TRIALS = Trials()
+
+
+class CombinedSpace(SimplifiedModelSpace):
+    """A space in which choosing n of m is one choice among all combinations, since NNI's TPE and PolicyBasedRL, its
+    portal and its tuners know no other. A combination is written ``0+2``.
+    """
+
+    sample: dict[str, Any]
+
+    @classmethod
+    def from_model(cls, model_space: ModelSpace, evaluator: Any = None, **settings: Any) -> CombinedSpace:
+        mutables = {label: _combined(mutable) for label, mutable in model_space.simplify().items()}
+        return cls(model_space, mutables, evaluator)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The sample as the space itself writes it, label → choice or list of chosen ones."""
+        return _choices(self.sample)
+
+    def executable_model(self) -> Any:
+        with_combinations, self.sample = self.sample, self.choices
+        try:
+            return super().executable_model()
+        finally:
+            self.sample = with_combinations
+
+
+def _combined(mutable: Any) -> Any:
+    if not isinstance(mutable, CategoricalMultiple) or mutable.n_chosen is None:
+        return mutable
+    chosen = [JOIN.join(map(str, some)) + JOIN for some in combinations(mutable.values, mutable.n_chosen)]
+    return Categorical(chosen, label=mutable.label)
+
+
+def _choices(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample as the space itself writes it."""
+    return {label: _taken_apart(choice) for label, choice in sample.items()}
+
+
+def _taken_apart(choice: Any) -> Any:
+    if isinstance(choice, str) and choice.endswith(JOIN):
+        return [int(number) for number in choice.removesuffix(JOIN).split(JOIN)]
+    return choice
+
+
+@dataclass
+class Trial:
+    """One architecture that was tried: its sample, and what came out."""
+
+    number: int
+    sample: dict[str, Any]
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        return not self.figures
+
+
+class Record:
+    """The trials of a run: ``metrics.csv``, the best architecture, and what a resumed run need not train again.
+
+    Args:
+        run: where they stand.
+        space: reads samples.
+        task: whose main metric tells which is best.
+        provenance: of the architecture, as far as it is known before the search.
+    """
+
+    def __init__(self, run: Run, space: Space, task: Task, provenance: Mapping[str, Any], *, resume: bool):
+        self.run = run
+        self.space = space
+        self.task = task
+        self.provenance = provenance
+        self.trials: list[Trial] = []
+        if resume:
+            self.trials = self._read()
+        self._known = {_key(trial.sample): trial for trial in self.trials}
+
+    def _read(self) -> list[Trial]:
+        file = self.run.last_checkpoint
+        try:
+            trials = [Trial(**trial) for trial in json.loads(file.read_text(encoding="utf-8"))]
+            for trial in trials:
+                self.space.architecture(_choices(trial.sample))
+        except (ValueError, TypeError, KeyError, NNICountError) as error:
+            raise RunError(
+                f"{file}: is of another space or strategy ({type(error).__name__}: {error}); "
+                "resume with those that the run was begun with"
+            ) from error
+        return trials
+
+    def known(self, sample: Mapping[str, Any]) -> Trial | None:
+        """The finished trial of that sample in the run that is resumed."""
+        return self._known.get(_key(sample))
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial of the best main metric; None where none has succeeded."""
+        sign = -1 if self.task.larger_is_better else 1
+        done = (trial for trial in self.trials if not trial.failed)
+        return min(done, key=lambda trial: sign * trial.figures[self.task.main_metric], default=None)
+
+    def add(self, trial: Trial) -> None:
+        """Take a finished trial in, and write all files."""
+        self.trials.append(trial)
+        finished = [vars(trial) for trial in self.trials if not trial.failed]
+        write_text(self.run.last_checkpoint, json.dumps(finished))
+        self._write_table()
+        if self.best is not None:
+            self._write_architecture(self.best)
+
+    def _write_table(self) -> None:
+        names = (self.task.main_metric, "parameters", "seconds")
+        unknown = {names[0]: "failed", **dict.fromkeys(names[1:], "")}
+        rows = [{"trial": trial.number, **unknown, **trial.figures, **trial.sample} for trial in self.trials]
+        write_table(self.run.folder / "metrics.csv", rows)
+
+    def _write_architecture(self, best: Trial) -> None:
+        from nni_count.pictures.cells import draw_cells
+
+        architecture = self.space.architecture(
+            _choices(best.sample),
+            None,
+            {**self.provenance, "trial": best.number, "trials": len(self.trials), **best.figures},
+        )
+        write_architecture(architecture, self.run.folder / "architecture.yaml")
+        if best is self.trials[-1]:
+            draw_cells(architecture, self.run.folder / "cells.png")
+
+
+def _key(sample: Mapping[str, Any]) -> str:
+    return json.dumps(sample, sort_keys=True)

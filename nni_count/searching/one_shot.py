@@ -1,0 +1,168 @@
+"""One-shot search: the strategy mutates the space, and all choices are trained at once."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from nni_count.architecture import Architecture, read_architecture
+from nni_count.data import split_off
+from nni_count.errors import RunError, SettingError
+from nni_count.runs.loggers import run_loggers
+from nni_count.runs.run import Run, graceful_stop, open_run, rank
+from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
+from nni_count.searching.cost import cost_table
+from nni_count.searching.job import Job
+from nni_count.searching.nni import (
+    Lightning,
+    ModelSpace,
+    OneShotStrategy,
+    Strategy,
+    Trainer,
+    architecture_logits,
+    mend,
+)
+from nni_count.searching.recipe import SpaceTraining
+from nni_count.searching.settings import Decoding
+from nni_count.searching.space import Space
+from nni_count.searching.warm_up import WarmUp
+from nni_count.training.batches import CropLoader, crop_loader
+
+
+def search_one_shot(
+    job: Job,
+    out: str | Path,
+    settings: dict[str, Any],
+    *,
+    decoding: Decoding,
+    callbacks: list[Callback],
+    resume: bool,
+) -> Architecture:
+    """Train the whole space; after every epoch read an architecture from it.
+
+    Args:
+        job: what is searched, by a one-shot strategy.
+        out: run folder.
+        settings: what its ``config.yaml`` holds.
+        decoding: how the architecture is read.
+        callbacks: Lightning's, beside our own.
+        resume: continue the run in ``out`` from its last whole epoch.
+    """
+    strategy = cast(OneShotStrategy, job.strategy)
+    budget, devices = job.budget, job.compute.devices
+    timer = budget.timer("epoch")
+    loaders = [
+        crop_loader(
+            part,
+            job.task,
+            job.crops,
+            stride=cast(Space, job.space).map_stride,
+            seed=2 * job.seed + number,
+            limit_batches=job.batches,
+            cache_bytes=job.crops.cache_bytes // len(job.parts),
+            process=rank(),
+            processes=devices,
+        )
+        for number, part in enumerate(job.parts)
+    ]
+    table = cost_table(cast(Space, job.space), decoding.cost) if decoding.cost else None
+    # a space that the strategy cannot handle is said before a folder is made
+    space = _mutated(job.space, strategy).to(memory_format=torch.channels_last)
+    if table and not architecture_logits(space):
+        raise without_alpha(strategy)
+    validation = None
+    if decoding.validation_images:
+        judged = split_off(job.parts[1], decoding.validation_images / len(job.parts[1]), job.seed)[1]
+        validation = Validation(job.task, judged, loaders[0], job.crops.cache_bytes // 8)
+    warm_up = WarmUp(getattr(strategy, "warmup_epochs", 0), budget.max_epochs, timer)
+    # the first process opens the folder before Lightning starts the others
+    run = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
+    with graceful_stop() as stop:
+        after_epoch = AfterEpoch(
+            run,
+            stop,
+            loaders,
+            job.seed,
+            job.provenance,
+            rule=decoding.rule,
+            table=table,
+            validation=validation,
+            early_stop=budget.early_stop,
+        )
+        trainer = Trainer(
+            accelerator=job.compute.accelerator,
+            precision=job.compute.precision,
+            devices=devices,
+            # drawn paths and warming up leave parameters without a gradient; our loaders deal out batches themselves
+            strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
+            use_distributed_sampler=False,
+            max_epochs=budget.max_epochs,
+            num_sanity_val_steps=0,
+            log_every_n_steps=job.batches,
+            callbacks=[
+                warm_up,
+                WarmUpBar(),
+                timer,
+                after_epoch,
+                *callbacks,
+                ModelCheckpoint(
+                    run.checkpoints,
+                    "last",
+                    enable_version_counter=False,
+                    every_n_epochs=1,
+                    save_on_train_epoch_end=True,
+                ),
+            ],
+            logger=run_loggers(run),
+            enable_model_summary=False,
+        )
+        trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
+        _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+    return read_architecture(run.folder / "architecture.yaml")
+
+
+def without_alpha(strategy: Strategy) -> SettingError:
+    """What is said of a budget for a strategy that has nothing to learn it with."""
+    return SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
+
+
+def _mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:
+    try:
+        return strategy.mutate_model(space)
+    except (TypeError, ValueError) as error:
+        remedy = "write that choice as a LayerChoice or an InputChoice, or choose another strategy"
+        if "have the same label" in str(error):  # how NNI says so
+            remedy = "give one of the two another label, or both the same candidates"
+        raise SettingError(
+            f"strategy {type(strategy).__name__}: cannot search {type(space).__name__} ({error}); {remedy}"
+        ) from error
+
+
+def _fit(
+    training: SpaceTraining,
+    trainer: Any,
+    space: ModelSpace,
+    strategy: OneShotStrategy,
+    loaders: list[CropLoader],
+    checkpoint: Path | None,
+) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When using training service", RuntimeWarning)  # we use none
+        evaluator = Lightning(training, trainer, *loaders, fit_kwargs={"ckpt_path": checkpoint, "weights_only": True})
+        evaluator = strategy.mutate_evaluator(evaluator)
+    mend(evaluator.module)
+    try:
+        evaluator.evaluate(space)
+    except SystemExit as error:  # how Lightning answers a second Ctrl-C
+        raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        if checkpoint is None or "loading state_dict" not in str(error):
+            raise
+        raise RunError(
+            f"{checkpoint}: is of another space or strategy than {type(space).__name__} and {type(strategy).__name__}; "
+            "resume with those that it was begun with"
+        ) from error

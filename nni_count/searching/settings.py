@@ -1,0 +1,85 @@
+"""Settings of a search that travel together: how long it goes on, and how an architecture is read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nni_count.architecture import Architecture
+from nni_count.errors import SettingError
+from nni_count.ops import SKIP
+from nni_count.searching.cost import Cost
+from nni_count.searching.space import RULES
+from nni_count.training.settings import Budget, check_choice
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """When a search ends before its last epoch; at the end of an epoch, warm-up left out.
+
+    Args:
+        skips: as soon as the extraction cell has this many skip connections, which take over when a search goes on for
+            too long (Liang et al., DARTS+, 2019, stops at 2).
+        unchanged: after the architecture was the same for this many epochs.
+    """
+
+    skips: int | None = None
+    unchanged: int | None = None
+
+    def reason(self, history: Sequence[Architecture]) -> str | None:
+        """Why a search ends after architectures that were found, epoch after epoch; None where it goes on."""
+        skips = sum(list(edges.values()).count(SKIP) for edges in history[-1].extraction.values())
+        if self.skips is not None and skips >= self.skips:
+            return f"the extraction cell has {skips} skip connections"
+        last = [(found.extraction, found.fusion, found.pooling) for found in history[-(self.unchanged or 0) - 1 :]]
+        if self.unchanged and len(last) > self.unchanged and all(found == last[0] for found in last):
+            return f"the architecture has been the same for {self.unchanged} epochs"
+        return None
+
+
+@dataclass(frozen=True)
+class SearchBudget(Budget):
+    """How long to search.
+
+    Args:
+        max_epochs: passes over the half for the weights; of a multi-trial strategy, for each trial.
+        max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``; the search ends with the epoch in which
+            it is over.
+        limit_train_batches: steps an epoch; None for all images.
+        early_stop: when it ends by itself.
+        max_steps: of a retraining alone.
+    """
+
+    max_epochs: int = 80
+    limit_train_batches: int | None = None
+    early_stop: EarlyStop = EarlyStop()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_epochs < 1:
+            raise SettingError(f"max_epochs: {self.max_epochs}; must be at least 1")
+        if self.max_steps is not None:
+            raise SettingError(
+                f"max_steps: {self.max_steps}; a search is as long as its epochs, give max_epochs and "
+                "limit_train_batches (steps an epoch)"
+            )
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an architecture is read from α and β after an epoch, and judged.
+
+    Args:
+        rule: ``paper``: edges by β, operations by α; ``joint``: edges by β × their best real operation, and that one.
+        cost: what the network of the found architecture may cost; α and β learn to keep to it, and what still lies
+            above it is replaced by cheaper operations.
+        validation_images: of the half for the architecture, on which the architecture that is strongest after an
+            epoch is judged (``validation_mae``); 0 for none.
+    """
+
+    rule: str = "paper"
+    cost: Cost | None = None
+    validation_images: int = 10
+
+    def __post_init__(self) -> None:
+        check_choice("decode", self.rule, RULES)

@@ -1,0 +1,61 @@
+"""What a space must be, beside being NNI's ``ModelSpace``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from nni_count.architecture import Architecture
+
+
+class Space(Protocol):
+    """What ``nni_count.search`` needs of a space, beside being NNI's ``ModelSpace``.
+
+    Attributes:
+        map_stride: pixels a side of a cell of the map.
+        multiple: what the side of a training crop must be divisible by.
+        settings: the constructor's arguments by name, plain YAML.
+    """
+
+    map_stride: int
+    multiple: int
+    settings: dict[str, Any]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` → ``(B, K, H / map_stride, W / map_stride)``."""
+
+    def loss(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """What is minimised, a scalar; it may hold choices of its own."""
+
+    def architecture(
+        self,
+        sample: Mapping[str, Any],
+        probabilities: Mapping[str, Mapping[Any, float]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        rule: str = "paper",
+    ) -> Architecture:
+        """The architecture that a sample (label → choice) describes; probabilities where the strategy has them.
+
+        Args:
+            rule: one of :data:`RULES`.
+        """
+
+    def sample(self, architecture: Architecture) -> dict[str, Any]:
+        """The sample of an architecture, the other way round."""
+
+    def deployed(self, **settings: Any) -> Space:
+        """The space as its networks are retrained, at settings of the network; asked only for a search with a cost."""
+
+    def joins(self) -> dict[str, tuple[str, int]]:
+        """Label of an operation → label of the choice of edges on which it depends, and its number there. The labels
+        are those whose choices a retrained network has; asked only for a search with a cost.
+        """
+
+
+#: how an architecture is read from α and β: ``paper`` takes the edges of largest β, each with its operation of largest
+#: α; ``joint`` the edges of largest β × largest α of a real operation
+RULES = ("paper", "joint")
+
+SPACE_MEMBERS = ("forward", "loss", "architecture", "sample", "map_stride", "multiple", "settings")

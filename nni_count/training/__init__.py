@@ -1,0 +1,1 @@
+"""How a network learns: crops, batches, the step and its schedules."""

@@ -1,0 +1,188 @@
+"""How a network learns to regress maps: the step, the schedule, the moving average, and what is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nni_count.data.sample import Sample
+from nni_count.errors import TrainingError
+from nni_count.networks import Network
+from nni_count.tasks.judging import judge_image, main_figure
+from nni_count.tasks.task import Figures, Task
+from nni_count.training.batches import CropLoader
+from nni_count.training.settings import TrainingRecipe
+
+PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is: steps, seconds, or both, whichever ends first."""
+
+    steps: int | None
+    seconds: float | None
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """The share that is over, from 0 to 1."""
+        shares = [done / most for done, most in ((steps, self.steps), (seconds, self.seconds)) if most]
+        return min(1.0, max(shares))
+
+
+def cosine(progress: float) -> float:
+    """The share of the first learning rate that is left: 1 at the start, 0 at the end."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Retraining(pl.LightningModule):
+    """The network, the moving average of its weights, and how they are trained and judged.
+
+    Args:
+        network: maps ``(B, 3, S, S)`` to ``(B, K, S / stride, S / stride)``.
+        distance: of estimate and target, which the task's loss is made of.
+        task: what is regressed.
+        recipe: optimiser, schedule and averages. Where batch norms are frozen at the end they keep the moving average
+            of their statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking
+            "Batch" in BatchNorm, 2021, section 3).
+        length: of the run.
+        timer: knows the time that the run has taken, interruptions left out.
+        loader: of the training crops; its place is kept in checkpoints.
+        validation: the samples whose images the validation gets, with their places here.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        distance: nn.Module,
+        task: Task,
+        *,
+        recipe: TrainingRecipe,
+        length: Length,
+        timer: Timer,
+        loader: CropLoader,
+        validation: Sequence[Sample] = (),
+    ):
+        super().__init__()
+        self.network = network
+        self.average: AveragedModel | None = None
+        if recipe.average_decay:
+            averaging = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+        self.recipe = recipe
+        self.norms_are_frozen = False
+        self.distance = distance
+        self.task = task
+        self.length = length
+        self.timer = timer
+        self.loader = loader
+        self.validation = validation
+        self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
+        self._rows: dict[str, list[Figures]] = {}
+
+    def rate(self) -> float:
+        """The share of the first learning rate that the schedule asks for now."""
+        if self.recipe.schedule == "paper":
+            return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
+        final = self.recipe.final_learning_rate / self.recipe.learning_rate
+        return final + (1 - final) * cosine(self.progress())
+
+    def progress(self) -> float:
+        """The share of the run that is over, from 0 to 1."""
+        return self.length.progress(self.global_step, self.timer.time_elapsed("train"))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.recipe.make_optimizer(self.network.parameters(), fused=True)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        share = self.recipe.frozen_norms
+        if not share or self.progress() < 1 - share:
+            return
+        if not self.norms_are_frozen:
+            averaged = dict(self._networks().get("average", self.network).named_buffers())
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(averaged[name])
+            self.norms_are_frozen = True
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, targets = batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        judge = partial(self.task.loss, distance=self.distance)
+        loss = self.network.training_loss(images, targets, judge, self.progress())
+        if not torch.isfinite(loss):
+            # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
+            other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
+                f"Lower --learning_rate, {other}or look for faulty images with nni-count doctor"
+            )
+        self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning's own refuses a fused optimiser
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
+
+    def optimizer_step(self, *arguments: Any, **settings: Any) -> None:
+        super().optimizer_step(*arguments, **settings)
+        if self.average is None:
+            return
+        # here and not at the end of the batch, when callbacks have already saved their checkpoints
+        if self.global_step < 1 / (1 - self.recipe.average_decay):
+            self.average.n_averaged.zero_()  # a copy until the average has something to average over
+        self.average.update_parameters(self.network)
+
+    def _networks(self) -> dict[str, Network]:
+        averaged = {} if self.average is None else {"average": cast(Network, self.average.module)}
+        return {"raw": self.network, **averaged}
+
+    def on_validation_epoch_start(self) -> None:
+        self._rows = {name: [] for name in self._networks()}
+
+    def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
+        image, index = batch
+        for name, network in self._networks().items():
+            self._rows[name].append(judge_image(network, self.task, self.validation[index], image))
+
+    def on_validation_epoch_end(self) -> None:
+        metric = self.task.main_metric
+        for name in self._rows:
+            figure = main_figure(self.task, self._rows[name])
+            self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
+            worst = -math.inf if self.task.larger_is_better else math.inf
+            if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
+                self.keep(name, figure)
+
+    def keep_last(self) -> None:
+        """Keep the weights at the end, their moving average where there is one; their main metric is not known."""
+        self.keep(list(self._networks())[-1], None)
+
+    def keep(self, name: str, figure: float | None) -> None:
+        """Keep the weights, ``raw`` or ``average``, as they now are, with their main metric where it is known."""
+        state = {key: value.detach().cpu().clone() for key, value in self._networks()[name].state_dict().items()}
+        self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self.best
+        checkpoint["norms_are_frozen"] = self.norms_are_frozen
+        checkpoint["loader"] = self.loader.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best = checkpoint["best"]
+        self.norms_are_frozen = checkpoint.get("norms_are_frozen", False)
+        self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set

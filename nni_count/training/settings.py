@@ -1,0 +1,217 @@
+"""Settings that travel together: how crops are drawn, how weights are trained, for how long, and on what."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning.callbacks import Timer
+
+from nni_count.errors import SettingError
+
+PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("cosine", "paper")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How crops are drawn, beside their place and the flip from left to right of every second one.
+
+    Args:
+        rotation: half of the crops are turned by up to so many degrees to either side.
+        scale: smallest and largest enlargement; its logarithm is spread evenly between.
+        points_share: the share of crops that are placed so that a point, drawn from those in the image, lies inside.
+        quarter_turns: whether every crop is also turned by 0, 90, 180 or 270 degrees, for images without an upside,
+            such as those of a microscope.
+    """
+
+    rotation: float = 10.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    points_share: float = 0.0
+    quarter_turns: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rotation <= 180:
+            raise SettingError(f"augmentation.rotation: {self.rotation}; give degrees from 0 to 180")
+        if len(self.scale) != 2 or not 0.5 <= self.scale[0] <= self.scale[1] <= 2:
+            # beyond that, interpolation would leave pixels out
+            raise SettingError(
+                f"augmentation.scale: {list(self.scale)}; give two numbers from 0.5 to 2, e.g. [0.8, 1.25]"
+            )
+        if not 0 <= self.points_share <= 1:
+            raise SettingError(f"augmentation.points_share: {self.points_share}; give a share from 0 to 1")
+
+
+#: what is done where nothing else is said
+USUAL = Augmentation()
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What a step learns from.
+
+    Args:
+        size: side of the training crops in pixels.
+        batch_size: crops a step.
+        augmentation: how crops are turned, scaled and placed.
+        cache_gb: bound of the memory for decoded images in gigabytes; those beyond are decoded each time.
+        num_workers: processes that prepare batches; 0 for none.
+    """
+
+    size: int = 128
+    batch_size: int = 4
+    augmentation: Augmentation = USUAL
+    cache_gb: float = 2.0
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size % 8:
+            raise SettingError(f"crop_size: {self.size}; choose a multiple of 8, at least 16")
+        if self.batch_size < 1:
+            raise SettingError(f"batch_size: {self.batch_size}; must be at least 1")
+        if not 0 <= self.cache_gb < 1 << 20:
+            raise SettingError(f"cache_gb: {self.cache_gb}; give the gigabytes for decoded images, 0 for none")
+
+    @property
+    def cache_bytes(self) -> int:
+        """``cache_gb`` in bytes."""
+        return int(self.cache_gb * (1 << 30))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are trained; the defaults are those of NAS-Count's search (section 4.1.1).
+
+    Args:
+        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        betas: of Adam, how long it remembers the gradient and its size.
+        learning_rate: of the optimiser at the start; it falls along a cosine.
+        final_learning_rate: of the optimiser at the end.
+        weight_decay: of the weights.
+        gradient_clip: largest norm of the gradient; null for no limit.
+    """
+
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 4e-4
+    weight_decay: float = 1e-4
+    gradient_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+
+    def make_optimizer(self, parameters: Iterable[Any], fused: bool = False) -> torch.optim.Optimizer:
+        """The optimiser of these parameters; ``fused`` is faster and rounds otherwise."""
+        common: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused or None}
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, momentum=0.9, **common)
+        adam = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return adam(parameters, betas=tuple(self.betas), **common)  # type: ignore[arg-type]  # YAML has lists
+
+
+@dataclass(frozen=True)
+class TrainingRecipe(Recipe):
+    """How a network is retrained. Squared errors of densities are heavy-tailed: a short memory of their size, and
+    clipped gradients.
+
+    Args:
+        schedule: ``cosine`` over the budget, or ``paper``: ×0.8 every 15,000 steps (NAS-Count, section 4.1.2).
+        average_decay: of the moving average of the weights; 0 for none.
+        frozen_norms: the share of the budget, at its end, in which batch norms no longer follow each batch but keep
+            their averaged statistics; for small batches of crops that differ much, e.g. 0.3.
+        validation_fraction: share of the training images that choose the weights, where the data set has no
+            validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
+            train, and the weights at the end are kept: their moving average where there is one.
+        optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip: see :class:`Recipe`.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    final_learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    gradient_clip: float | None = 0.2
+    schedule: str = "cosine"
+    average_decay: float = 0.998
+    frozen_norms: float = 0.0
+    validation_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("schedule", self.schedule, SCHEDULES)
+        if not 0 <= self.average_decay < 1:
+            raise SettingError(f"average_decay: {self.average_decay}; give a number from 0 to below 1")
+        if not 0 <= self.frozen_norms < 1:
+            raise SettingError(f"frozen_norms: {self.frozen_norms}; give a share of the budget from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: whichever ends first.
+
+    Args:
+        max_epochs: passes over the training images; 100 of a retraining that is given no other end.
+        max_steps: optimiser steps.
+        max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``.
+    """
+
+    max_epochs: int | None = None
+    max_steps: int | None = None
+    max_time: str | None = None
+
+    def __post_init__(self) -> None:
+        self.timer()
+
+    def timer(self, interval: str = "step") -> Timer:
+        """Lightning's timer, which ends a run when the time is over, at the end of a ``step`` or of an ``epoch``."""
+        try:
+            return Timer(self.max_time, interval=interval, verbose=False)
+        except Exception as error:
+            raise SettingError(
+                f"max_time: {self.max_time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Compute:
+    """On what a training runs, in Lightning's words.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu`` …
+        devices: how many of them train at once, each in a process of its own (DDP, which starts the command or script
+            again for each); a step then takes a batch a device.
+        precision: ``32-true`` or ``bf16-mixed``, which is faster where the processor has bfloat16.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.devices < 1:
+            raise SettingError(f"devices: {self.devices}; must be at least 1")
+
+    def warn(self) -> None:
+        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower."""
+        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
+        if self.precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
+            warnings.warn(
+                "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
+                stacklevel=3,
+            )
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a value that is not among the known ones, which the :class:`SettingError` lists."""
+    if value not in known:
+        raise SettingError(f"{name}: {value!r} is unknown; choose {' or '.join(known)}")
+
+
+def processor() -> dict[str, Any]:
+    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
+    return found

@@ -1,0 +1,294 @@
+import csv
+import subprocess
+import sys
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+import torch
+import yaml
+from conftest import LIGHT, random_architecture
+from pytorch_lightning.callbacks import Callback
+from short import short
+
+import nni_count.commands.retrain as MODULE
+from nni_count.data import open_data
+from nni_count.errors import DataError, Interrupted, RunError, SettingError, TrainingError
+from nni_count.model import load_model
+from nni_count.networks import initialise
+from nni_count.runs.run import Stop
+from nni_count.tasks.counting import Counting
+from nni_count.training.batches import crop_loader
+from nni_count.training.learner import Length, cosine
+from nni_count.training.settings import Crops
+
+retrain = short(MODULE.retrain)
+TINY = {"crop_size": 32, "batch_size": 2, "network": {"width": 16}, "accelerator": "cpu"}
+
+
+def train(data, out, **settings):
+    return retrain(data=data, architecture=random_architecture(0, LIGHT), out=out, **{**TINY, **settings})
+
+
+def weights(model):
+    return model.network.state_dict()
+
+
+def stop_at(monkeypatch, step):
+    """As if the user pressed Ctrl-C during that step."""
+
+    class At(Stop):
+        def __init__(self):
+            self.seen = 0
+
+        @property
+        def requested(self):
+            self.seen += 1
+            return self.seen >= step
+
+    @contextmanager
+    def graceful_stop():
+        yield At()
+
+    monkeypatch.setattr(MODULE, "graceful_stop", graceful_stop)
+
+
+def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
+    model = train(shanghaitech, tmp_path / "run", max_steps=6)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", "metrics.csv", "checkpoints", "tensorboard", "model.safetensors"}
+    torch.testing.assert_close(weights(load_model(tmp_path / "run" / "model.safetensors")), weights(model))
+    assert model.facts["weights"] in ("raw", "average")
+    assert model.facts["training_images"] + model.facts["validation_images"] == 8
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    best = min(
+        float(row[f"validation_mae_{kind}"])
+        for row in rows
+        for kind in ("raw", "average")
+        if row[f"validation_mae_{kind}"]
+    )
+    assert model.facts["validation_mae"] == pytest.approx(best, rel=1e-4)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["budget"]["max_steps"] == 6
+
+
+def test_every_map_that_a_network_gives_is_trained(shanghaitech, tmp_path):
+    settings = {"network": "tednet", "architecture": None}
+    model = retrain(data=shanghaitech, out=tmp_path / "run", max_steps=1, **{**TINY, **settings})
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert len(state["optimizer_states"][0]["state"]) == len(list(model.network.parameters()))
+
+
+def test_the_test_part_is_never_read(shanghaitech, tmp_path):
+    for path in (shanghaitech / "test_data" / "images").iterdir():
+        path.write_bytes(b"not an image")
+    assert train(shanghaitech, tmp_path / "run", max_steps=1).facts["steps"] == 1
+
+
+def test_images_beyond_the_cache_are_trained_on_too(shanghaitech, tmp_path):
+    models = [train(shanghaitech, tmp_path / str(size), max_steps=5, cache_gb=size) for size in (2, 3e4 / 2**30)]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=0, atol=1e-6)
+
+
+def test_a_damaged_image_is_named_by_workers_too(shanghaitech, tmp_path):
+    for path in (shanghaitech / "train_data" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(DataError, match=r"^\S+\.jpg: not a readable image [^\n]*$"):
+        train(shanghaitech, tmp_path / "run", max_steps=1, num_workers=1)
+
+
+def test_the_same_seed_gives_the_same_model(shanghaitech, tmp_path):
+    models = [train(shanghaitech, tmp_path / str(n), max_steps=5, seed=seed) for n, seed in enumerate((1, 1, 2))]
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=0, atol=1e-6)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(weights(models[0]), weights(models[2]))
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, monkeypatch, step):
+    straight = train(shanghaitech, tmp_path / "straight", max_steps=8)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(Interrupted, match=f"interrupted after step {step}; continue with --resume"):
+            train(shanghaitech, tmp_path / "broken", max_steps=8)
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    resumed = train(shanghaitech, tmp_path / "broken", max_steps=8, resume=True)
+    assert resumed.facts["steps"] == 8
+    torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
+
+
+class Statistics(Callback):
+    """A batch norm's running mean and the weight before it, after every step."""
+
+    def __init__(self):
+        self.means, self.weights = [], []
+
+    def on_train_batch_end(self, trainer, module, *_):
+        self.means.append(module.network.stem[1].running_mean.clone())
+        self.weights.append(module.network.stem[0].weight.detach().clone())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_batch_norms_stand_still_at_the_end_of_the_budget_where_asked_for(shanghaitech, tmp_path, share):
+    seen = Statistics()
+    train(shanghaitech, tmp_path / "run", max_steps=8, average_decay=0.5, frozen_norms=share, callbacks=[seen])
+    moved = [not torch.equal(a, b) for a, b in pairwise(seen.means)]
+    learnt = [not torch.equal(a, b) for a, b in pairwise(seen.weights)]
+    assert moved == [True] * 4 + [share == 0] * 3
+    assert all(learnt[:-1])  # the last rate is next to nothing
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_frozen_norms_are_those_of_the_uninterrupted_run(shanghaitech, tmp_path, monkeypatch, step):
+    settings = {"max_steps": 8, "average_decay": 0.5, "frozen_norms": 0.5}
+    straight = train(shanghaitech, tmp_path / "straight", **settings)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(Interrupted):
+            train(shanghaitech, tmp_path / "broken", **settings)
+    resumed = train(shanghaitech, tmp_path / "broken", resume=True, **settings)
+    torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
+
+
+def test_a_run_with_a_time_budget_goes_on_with_its_crops(shanghaitech, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(Interrupted):
+            train(shanghaitech, tmp_path / "run", max_time="00:01:00:00")
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["loader"] == {"epoch": 1, "given": 2}  # 7 training images, 3 steps an epoch
+    resumed = train(shanghaitech, tmp_path / "run", max_time="00:00:00:03", resume=True)
+    assert resumed.facts["steps"] > 5
+
+
+def test_training_learns(shanghaitech, tmp_path):
+    images, targets = next(
+        iter(crop_loader(open_data(shanghaitech).samples("train"), Counting(), Crops(64, 8), stride=4, seed=9))
+    )
+
+    def loss(network):
+        return torch.nn.functional.mse_loss(network.train()(images), targets).item()
+
+    model = train(shanghaitech, tmp_path / "run", max_steps=100, crop_size=64, learning_rate=3e-3)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    last = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    initialise(model.network)
+    before = loss(model.network)
+    model.network.load_state_dict(last)
+    assert loss(model.network) < 0.7 * before
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(shanghaitech, tmp_path, monkeypatch):
+    calls = []
+
+    def poisoned(self, estimate, target, distance):
+        calls.append(1)
+        return distance(estimate, target) * (float("nan") if len(calls) > 4 else 1)  # from the fifth step on
+
+    monkeypatch.setattr(Counting, "loss", poisoned)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 4; the last good checkpoint is kept"):
+        train(shanghaitech, tmp_path / "run", max_steps=20)
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3  # the end of the first epoch
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_an_image_that_cannot_be_read_stops_with_its_name(shanghaitech, tmp_path):
+    for path in (shanghaitech / "train_data" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(Exception, match=r"IMG_\d.jpg: not a readable image"):
+        train(shanghaitech, tmp_path / "run", max_steps=2)
+
+
+def test_enlarging(shanghaitech, tmp_path):
+    model = train(shanghaitech, tmp_path / "run", max_steps=1, network={"cells": 8, "width": 32, "map_stride": 2})
+    settings = model.network.settings
+    assert (settings["cells"], settings["width"], settings["taps"], settings["map_stride"]) == (8, 32, [4, 6, 8], 2)
+
+
+def test_fine_tuning_begins_with_a_models_weights(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "first", max_steps=3, task=Counting(sigma=3))
+    first = tmp_path / "first" / "model.safetensors"
+    settings = {**TINY, "network": "amsnet", "learning_rate": 1e-9, "validation_fraction": 0}
+    model = retrain(data=shanghaitech, from_model=first, out=tmp_path / "second", max_steps=1, **settings)
+    trained = {name for name, _ in model.network.named_parameters()}
+    for name, value in weights(load_model(first)).items():
+        if name in trained:  # not the running means of batch norm
+            torch.testing.assert_close(weights(model)[name], value)
+    before, after = (weights(one)["up_sampling.first.2.running_var"] for one in (load_model(first), model))
+    assert (before != after).any()  # batch norm is at training again
+    assert (model.name, model.architecture, model.task) == ("amsnet", random_architecture(0, LIGHT), Counting(sigma=3))
+    with pytest.raises(SettingError, match="from_model: brings its own network; leave out architecture"):
+        train(shanghaitech, tmp_path / "third", from_model=first)
+
+
+def test_without_validation_all_images_train_and_the_average_is_kept(shanghaitech, tmp_path):
+    model = train(shanghaitech, tmp_path / "run", max_steps=4, validation_fraction=0)
+    assert (model.facts["training_images"], model.facts["validation_images"]) == (8, 0)
+    assert (model.facts["weights"], model.facts["step"], model.facts["validation_mae"]) == ("average", 4, None)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, value in weights(model).items():
+        torch.testing.assert_close(value, state[f"average.module.{name}"])
+
+
+def test_schedules():
+    budget = Length(steps=100, seconds=50)
+    assert budget.progress(50, 0) == 0.5
+    assert budget.progress(50, 40) == 0.8
+    assert budget.progress(500, 0) == 1
+    assert (cosine(0), cosine(1)) == (1, 0)
+    assert cosine(0.5) == pytest.approx(0.5)
+
+
+def test_the_papers_schedule(shanghaitech, tmp_path, monkeypatch):
+    monkeypatch.setattr("nni_count.training.learner.PAPER_DECAY_STEPS", 2)
+    train(shanghaitech, tmp_path / "run", max_steps=5, schedule="paper")
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-3 * 0.8**2)
+
+
+def test_nni_is_not_needed(shanghaitech, tmp_path):
+    code = f"""
+import sys
+sys.modules["nni"] = None
+sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parents[1])!r})
+from conftest import LIGHT, random_architecture
+import nni_count
+model = nni_count.retrain(data={str(shanghaitech)!r}, architecture=random_architecture(0, LIGHT),
+    out={str(tmp_path / "run")!r}, budget=nni_count.Budget(max_steps=1), crops=nni_count.Crops(32, 2),
+    network={{"width": 16}})
+nni_count.evaluate(model={str(tmp_path / "run/model.safetensors")!r}, data={str(shanghaitech)!r},
+    out={str(tmp_path / "evaluation")!r})
+assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
+    nni_count.open_data({str(shanghaitech)!r}).samples("test")[0].read()) is not None
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "step"}, "schedule: 'step' is unknown; choose cosine or paper"),
+        ({"frozen_norms": 1.0}, "frozen_norms: 1.0; give a share of the budget from 0 to below 1"),
+        ({"max_time": "30m"}, "max_time: '30m' is no duration; write DD:HH:MM:SS"),
+        ({"crop_size": 30}, "crop_size: 30"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"network": "vgg"}, "network: 'vgg' is unknown"),
+        ({"loss": "sall"}, "loss: 'sall' is unknown; known: mse"),
+        ({"loss": {"sppl": {"poolings": ["avg_2x2"] * 4}}}, "a map of 8×8 cannot be halved 4 times"),
+    ],
+)
+def test_a_bad_setting_is_named_and_nothing_is_written(shanghaitech, tmp_path, settings, message):
+    with pytest.raises(SettingError, match=message):
+        train(shanghaitech, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_run_in_the_folder_is_not_touched(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "run", max_steps=1)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(RunError, match="is not empty"):
+        train(shanghaitech, tmp_path / "run", max_steps=1)
+    with pytest.raises(RunError, match=r"was begun with crops\.size 32, not 64"):
+        train(shanghaitech, tmp_path / "run", max_steps=1, crop_size=64, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before

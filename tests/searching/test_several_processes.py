@@ -1,0 +1,106 @@
+"""A one-shot search by two processes on the CPU: one architecture, each file once."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nni_count.architecture import read_architecture
+
+SCRIPT = """
+import sys
+
+import torch
+
+import strategies
+from nni_count.runs.run import rank
+from nni_count.commands.search import search
+from nni_count.searching import job
+from nni_count.searching.settings import SearchBudget
+from nni_count.training.settings import Compute, Crops
+from search_spaces import AMSNetSpace
+
+name, settings, folder = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
+halves, kept = [], {}
+
+
+class Kept(getattr(strategies, name)):
+    def configure_oneshot_module(self, training_module):
+        kept["module"] = super().configure_oneshot_module(training_module)
+        return kept["module"]
+
+
+class Seen(AMSNetSpace):
+    images = []
+
+    def forward(self, image):
+        if torch.is_grad_enabled():
+            self.images.append(image.sum().item())
+        return super().forward(image)
+
+
+def recorded(samples, seed, original=job.halves):
+    parts = original(samples, seed)
+    halves.extend([sample.name for sample in part] for part in parts)
+    return parts
+
+
+job.halves = recorded
+search(
+    data={"path": "synthetic", "train": 8, "test": 1, "size": 48},
+    space=Seen(width=64 if name == "PartialChannel" else 16, map_stride=4), strategy=Kept(**settings),
+    out=f"{folder}/run", budget=SearchBudget(max_epochs=2, limit_train_batches=2), crops=Crops(32, 1),
+    compute=Compute("cpu", 2),
+)
+state = {key: value for key, value in kept["module"].state_dict().items() if "running" not in key}
+torch.save({"state": state, "images": Seen.images, "halves": halves}, f"{folder}/{rank()}.pt")
+"""
+
+
+def search(folder, strategy, settings):
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, str(script), strategy, repr(settings), str(folder)],
+        capture_output=True,
+        text=True,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_alpha_and_weights_stay_equal_and_files_are_written_once(tmp_path):
+    check(tmp_path, "DARTS", {"warmup_epochs": 1})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["DARTS", "GumbelDARTS", "GDAS", "PartialChannel", "ENAS", "RandomOneShot"])
+def test_with_every_strategy(tmp_path, strategy):
+    check(tmp_path, strategy, {})
+
+
+def check(folder, strategy, settings):
+    first, second = search(folder, strategy, settings)
+    assert first["state"].keys() == second["state"].keys()
+    for name, value in first["state"].items():
+        if name != "baseline":
+            assert torch.equal(value, second["state"][name]), name
+    assert first["halves"] == second["halves"]
+    assert not set(first["images"]) & set(second["images"])
+    assert read_architecture(folder / "run" / "architecture.yaml").provenance["epochs"] == 2
+    assert len(list(csv.DictReader((folder / "run" / "metrics.csv").open()))) == 2
+    assert len(list((folder / "run" / "tensorboard").glob("events*"))) == 1
+    assert sorted(path.name for path in (folder / "run").iterdir()) == [
+        "architecture.yaml",
+        "cells.png",
+        "checkpoints",
+        "config.yaml",
+        "metrics.csv",
+        "tensorboard",
+    ]

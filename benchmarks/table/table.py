@@ -1,0 +1,233 @@
+"""A table of trained architectures: what became of each, read from one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from nni_count.architecture import CELL_KINDS, Architecture
+from nni_count.errors import ArchitectureError, DataError, SettingError
+from nni_count.ops import NONE
+from nni_count.runs.files import whole
+
+FORMAT = "nni-count-table/1"
+#: where `pack` writes
+OURS = Path(__file__).with_name("table.npz")
+#: what a row has once a point of its curve, or once a twentieth of its training
+CURVES = ("seconds", "loss", "counts")
+#: what is the same in all rows of a data set and a length
+SHARED = ("steps", "truths")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What became of one training. It was judged P times, on N images.
+
+    Args:
+        architecture: what was trained.
+        number: of the architecture in the table.
+        data: name of the data set, ``cells`` or ``crowds`` in our table.
+        seed: of the first weights and of the order of the crops.
+        longer: whether it is one of the longer trainings.
+        parameters: of the network that was trained.
+        flops: 2 × multiply-adds of an image of 256×256 pixels.
+        loss: of the training, the mean of each twentieth, ``(20,)``.
+        steps: after which it was judged, ``(P,)``.
+        seconds: processor time of the training up to there, ``(P,)``; judging is left out.
+        counts: what it counted in each image, ``(P, N)``, to three digits; infinite where it was no number.
+        truths: the number of points of each image, ``(N,)``.
+    """
+
+    architecture: Architecture
+    number: int
+    data: str
+    seed: int
+    longer: bool
+    parameters: int
+    flops: int
+    loss: np.ndarray
+    steps: np.ndarray
+    seconds: np.ndarray
+    counts: np.ndarray
+    truths: np.ndarray
+
+    @property
+    def curve(self) -> np.ndarray:
+        """The mean absolute error each time that it was judged, ``(P,)``."""
+        errors: np.ndarray = np.abs(self.counts - self.truths).mean(1)
+        return errors
+
+    @property
+    def mae(self) -> float:
+        """The mean absolute error at the end."""
+        return float(self.curve[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of trained architectures, in the order in which the architectures were drawn.
+
+    Args:
+        rows: a training each.
+        architectures: by their number.
+        recipe: how all were trained, plain JSON.
+    """
+
+    rows: tuple[Row, ...]
+    architectures: tuple[Architecture, ...]
+    recipe: dict[str, Any]
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The names of the data sets."""
+        return tuple(dict.fromkeys(row.data for row in self.rows))
+
+    def select(self, data: str, *, seed: int | None = None, longer: bool = False) -> list[Row]:
+        """The rows of a data set, of one seed or of all.
+
+        Raises:
+            SettingError: the table has no such data set.
+        """
+        if data not in self.data:
+            raise SettingError(f"data: {data!r} is not in the table; it has {', '.join(self.data) or 'no rows'}")
+        return [row for row in self.rows if (row.data, row.longer) == (data, longer) and seed in (None, row.seed)]
+
+    def mae(self, data: str, *, seed: int | None = None, longer: bool = False) -> dict[int, float]:
+        """Number of an architecture → its error at the end of the training, the mean over its seeds."""
+        errors: dict[int, list[float]] = {}
+        for row in self.select(data, seed=seed, longer=longer):
+            errors.setdefault(row.number, []).append(row.mae)
+        return {number: float(np.mean(some)) for number, some in errors.items()}
+
+    def number(self, architecture: Architecture) -> int:
+        """The number of an architecture in the table; edges that hold ``none`` are as good as no edges.
+
+        Raises:
+            ArchitectureError: the table has it not.
+        """
+        try:
+            return self._numbers[_choices(architecture)]
+        except KeyError:
+            raise ArchitectureError(
+                f"architecture: is none of the {len(self.architectures)} that the table has trained"
+            ) from None
+
+    def of(self, architecture: Architecture) -> list[Row]:
+        """All rows of an architecture; raises as :meth:`number`."""
+        number = self.number(architecture)
+        return [row for row in self.rows if row.number == number]
+
+    @cached_property
+    def _numbers(self) -> dict[Any, int]:
+        return {_choices(architecture): number for number, architecture in enumerate(self.architectures)}
+
+
+def _choices(architecture: Architecture) -> Any:
+    """What tells architectures apart: operations and poolings, without where they come from."""
+    edges = [
+        (kind.name, node, source, operation)
+        for kind in CELL_KINDS.values()
+        for node, sources in architecture.cell(kind).items()
+        for source, operation in sources.items()
+        if operation != NONE
+    ]
+    return (*sorted(edges), architecture.pooling)
+
+
+def open_table(path: str | Path | None = None) -> Table:
+    """Read a table of trained architectures.
+
+    Args:
+        path: of its file; None for the one that `pack` wrote here.
+
+    Raises:
+        DataError: it is missing, truncated, or no table of this version.
+    """
+    path = OURS if path is None else Path(path)
+    remedy = "give a table that python -m benchmarks.table pack wrote"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(arrays["header"].tobytes())
+            if header["format"] != FORMAT:
+                raise DataError(f"{path}: format is {header['format']!r}, expected {FORMAT!r}; {remedy}")
+            architectures = tuple(architecture_of(choices) for choices in header["architectures"])
+            rows = [row for group in header["groups"] for row in _rows(group, arrays, architectures)]
+    except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}); {remedy}") from error
+    rows.sort(key=lambda row: row.number)
+    return Table(tuple(rows), architectures, header["recipe"])
+
+
+def _rows(group: dict[str, Any], arrays: Any, architectures: tuple[Architecture, ...]) -> Iterator[Row]:
+    """The rows of a data set and a length."""
+    shared = {name: arrays[f"{group['name']}/{name}"].astype(float) for name in SHARED}
+    curves = {name: arrays[f"{group['name']}/{name}"].astype(float) for name in CURVES}
+    for place, (number, seed, parameters, flops) in enumerate(arrays[f"{group['name']}/facts"].tolist()):
+        yield Row(
+            architecture=architectures[number],
+            number=number,
+            data=group["data"],
+            seed=seed,
+            longer=group["longer"],
+            parameters=parameters,
+            flops=flops,
+            **{name: values[place] for name, values in curves.items()},
+            **shared,
+        )
+
+
+def write_table(
+    path: str | Path, rows: list[dict[str, Any]], architectures: list[Architecture], recipe: dict[str, Any]
+) -> None:
+    """Write a table's file, whole or not at all.
+
+    Args:
+        path: of the file.
+        rows: the fields of :class:`Row` by name, with the architecture's number in its place.
+        architectures: by their number.
+        recipe: plain JSON.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['data']}-{'longer' if row['longer'] else 'short'}", []).append(row)
+    arrays: dict[str, np.ndarray] = {}
+    for name, some in groups.items():
+        facts = [[row[key] for key in ("architecture", "seed", "parameters", "flops")] for row in some]
+        arrays[f"{name}/facts"] = np.array(facts, np.int64)
+        arrays.update({f"{name}/{key}": np.array(some[0][key], np.float32) for key in SHARED})
+        for key in CURVES:
+            values = np.array([row[key] for row in some], float)
+            with np.errstate(over="ignore"):  # an estimate beyond all measure is infinite
+                arrays[f"{name}/{key}"] = np.where(np.isnan(values), np.inf, values).astype(np.float16)
+    header = {
+        "format": FORMAT,
+        "recipe": recipe,
+        "groups": [
+            {"name": name, "data": some[0]["data"], "longer": some[0]["longer"]} for name, some in groups.items()
+        ],
+        "architectures": [choices_of(architecture) for architecture in architectures],
+    }
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def choices_of(architecture: Architecture) -> list[Any]:
+    """Its extraction cell, fusion cell and pyramid alone, plain JSON."""
+    return [architecture.extraction, architecture.fusion, list(architecture.pooling)]
+
+
+def architecture_of(choices: Any) -> Architecture:
+    """That of :func:`choices_of`; JSON made the numbers of the nodes text."""
+    extraction, fusion = (
+        {int(node): {int(source): name for source, name in edges.items()} for node, edges in cell.items()}
+        for cell in choices[:2]
+    )
+    return Architecture(extraction, fusion, choices[2])

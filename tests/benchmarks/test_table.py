@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_architecture, write_shanghaitech
+from samples import synthetic_cells, synthetic_crowds
 from torch import nn
 
 from benchmarks.table import growing
@@ -23,7 +24,6 @@ from benchmarks.table.table import open_table, write_table
 from benchmarks.table.training import Flat, network_of, train
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import normalise
-from nni_count.data.synthetic import synthetic_cells, synthetic_crowds
 from nni_count.errors import ArchitectureError, DataError, RunError, SettingError
 from nni_count.tasks.counting import Counting
 

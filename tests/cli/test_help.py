@@ -129,7 +129,7 @@ def test_the_page(monkeypatch, capsys):
     assert {"strategy GDAS", "crops", "recipe", "trials", "compute"} <= {group.partition(":")[0] for group in others}
     assert "--strategy.temperature <[number, number]>" in text
     assert "--strategy.k " not in text
-    assert "PartialChannel: one channel in k" in " ".join(page("search", "nni_count.commands.search", []).split())
+    assert "PartialChannel: one channel in k" in " ".join(page("search", "nni_count.search", []).split())
     assert main(["predict", "--help"]) == 0
     assert "\n  IMAGES ... " in capsys.readouterr().out
 

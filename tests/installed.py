@@ -1,4 +1,4 @@
-"""Packages that are installed for a test, as pip does: a module, and beside it the entry points that it brings."""
+"""Packages that are installed for a test, as pip does: modules, and beside them the entry points that they bring."""
 
 import sys
 
@@ -10,25 +10,25 @@ from nni_count.plugins import Entries, entries
 from nni_count.tasks.counting import COUNT_METRICS
 
 
-def install(site, monkeypatch, name, code, entry_points):
+def install(site, monkeypatch, files, entry_points):
     """Write a package into a new folder and put that on the path; registries are read anew, as by a process that begins
     now.
 
     Args:
         site: the folder.
         monkeypatch: pytest's, which undoes it.
-        name: of the module.
-        code: its text.
+        files: path within the folder → text.
         entry_points: text of its ``entry_points.txt``.
     """
     readers = dict(READERS.found)
-    about = site / f"{name}-1.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(entry_points)
-    (site / f"{name}.py").write_text(code)
+    about = {"METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1\n", "entry_points.txt": entry_points}
+    for name, text in {**files, **{f"theirs-1.dist-info/{name}": text for name, text in about.items()}}.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.delitem(sys.modules, name, raising=False)
+    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
+    for module in [module for module in sys.modules if module.partition(".")[0] in tops]:
+        monkeypatch.delitem(sys.modules, module)
     for registry, group in ((LOSSES, "losses"), (NETWORKS, "networks"), (COUNT_METRICS, "metrics")):
         monkeypatch.setattr(registry, "maps", [registry.maps[0], entries(group)])
     monkeypatch.setattr(READERS, "found", {**readers, **Entries("readers").found})

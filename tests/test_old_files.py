@@ -1,5 +1,7 @@
 """Files that version 0.1 wrote are read as they were."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +27,15 @@ def test_a_model_counts_what_it_counted():
     image = (np.indices((40, 56)).sum(0) % 251).astype(np.uint8)
     assert model.count(np.repeat(image[:, :, None], 3, 2)) == pytest.approx(-1.4065381734981202, abs=1e-4)
     assert model.parameters == 3900
+
+
+def test_a_model_counts_with_nothing_but_torch_imported():
+    """What readers, figures and trainings need would take longer to import than torch itself."""
+    code = (
+        "import sys, numpy, nni_count\n"
+        f"nni_count.load_model({str(FILES / 'model_0.1.safetensors')!r}).count(numpy.zeros((40, 56), numpy.uint8))\n"
+        "heavy = ('cv2', 'PIL', 'scipy', 'h5py', 'matplotlib', 'torchvision', 'torchmetrics', 'pytorch_lightning', 'nni')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

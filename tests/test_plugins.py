@@ -59,7 +59,7 @@ dots_mine = other_package:Dots
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """A package that adds a loss, a network and a reader."""
-    install(tmp_path / "site", monkeypatch, "other_package", CODE, ENTRIES)
+    install(tmp_path / "site", monkeypatch, {"other_package.py": CODE}, ENTRIES)
 
 
 def test_a_loss_a_network_and_a_reader_of_another_package_are_used_by_name(installed, tmp_path):

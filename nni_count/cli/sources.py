@@ -84,19 +84,19 @@ class Setting:
 
 @cache
 def module(path: str) -> griffe.Module | None:
-    """The source of a module; none where there is no such file."""
+    """The source of a module; none where there is no such file, or it is no Python."""
     top, *rest = path.split(".")
-    origin = getattr(find_spec(top), "origin", None)
+    origin = getattr(find_spec(top) if top else None, "origin", None)
     if origin is None:
         return None
     place = Path(origin).parent.joinpath(*rest)
     files = [place.with_suffix(".py"), place / "__init__.py"] if rest else [Path(origin)]
-    return next((_read(path, file) for file in files if file.is_file()), None)
-
-
-def _read(path: str, file: Path) -> griffe.Module:
-    text = file.read_text(encoding="utf-8")
-    return griffe.visit(path, file, text, docstring_parser="google", docstring_options=QUIET)
+    try:
+        file = next(file for file in files if file.is_file())
+        text = file.read_text(encoding="utf-8")
+        return griffe.visit(path, file, text, docstring_parser="google", docstring_options=QUIET)
+    except (StopIteration, SyntaxError, ValueError):
+        return None
 
 
 def path_in(source: griffe.Module, name: str) -> str:
@@ -152,7 +152,7 @@ def settings(thing: griffe.Object) -> dict[str, Setting]:
     if "dataclass" in thing.labels:
         fields = [f for f in thing.attributes.values() if f.annotation and "property" not in f.labels]
         own = {f.name: _setting(thing, f, f.value, meanings) for f in fields if "ClassVar" not in str(f.annotation)}
-        return {n: replace(s, meaning=readable(meanings[n])) for n, s in inherited.items()} | own
+        return {n: replace(s, meaning=readable(meanings.get(n, ""))) for n, s in inherited.items()} | own
     function = thing.members.get("__init__") if isinstance(thing, griffe.Class) else thing
     if not isinstance(function, griffe.Function):
         return inherited
@@ -185,8 +185,9 @@ def _setting(thing: griffe.Object, of: Any, default: Any, meanings: Mapping[str,
 
 
 def _bases(thing: griffe.Object) -> list[griffe.Object]:
+    tops = {*OURS, thing.module.path.partition(".")[0]}  # to follow torch's would take seconds
     paths = [path_in(thing.module, str(base)) for base in getattr(thing, "bases", ())]
-    return [base for path in paths if path.partition(".")[0] in OURS and (base := find(path))]
+    return [base for path in paths if path.partition(".")[0] in tops and (base := find(path))]
 
 
 def _meanings(thing: griffe.Object) -> dict[str, str]:

@@ -138,6 +138,6 @@ def test_a_strategy_of_nni_is_read_too():
     assert "arc_learning_rate" in settings_of("strategy", told("search", "--strategy", "nni.nas.strategy.DARTS"))
 
 
-@pytest.mark.parametrize("path", ["no_such.Strategy", "os.path", "nni_count.commands.nowhere.Thing"])
+@pytest.mark.parametrize("path", ["no_such.Strategy", "os.path", "nni_count.commands.nowhere.Thing", "../x.y"])
 def test_what_cannot_be_read_is_left_out(path):
     assert "strategy" in told("search", "--strategy", path)

@@ -27,7 +27,7 @@ def installed(tmp_path, monkeypatch):
     groups = re.findall(r'^\[project.entry-points."(.*)"\]\n(\w+) = "(.*)"$', project, re.M)
     assert len(groups) == 2
     text = "".join(f"[{group}]\n{name} = {where}\n" for group, name, where in groups)
-    install(tmp_path / "site", monkeypatch, "strips", code, text)
+    install(tmp_path / "site", monkeypatch, {"strips.py": code}, text)
 
 
 def test_an_operation_and_a_space_of_a_package_are_searched_and_retrained(installed, tmp_path, monkeypatch, capsys):

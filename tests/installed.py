@@ -6,7 +6,7 @@ from nni_count.data import READERS
 from nni_count.losses import LOSSES
 from nni_count.networks import NETWORKS
 from nni_count.ops import OPERATIONS
-from nni_count.plugins import Entries, entries
+from nni_count.plugins import Entries
 from nni_count.tasks.counting import COUNT_METRICS
 
 
@@ -21,16 +21,18 @@ def install(site, monkeypatch, files, entry_points):
         entry_points: text of its ``entry_points.txt``.
     """
     readers = dict(READERS.found)
-    about = {"METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1\n", "entry_points.txt": entry_points}
-    for name, text in {**files, **{f"theirs-1.dist-info/{name}": text for name, text in about.items()}}.items():
+    (top,) = {name.partition("/")[0].removesuffix(".py") for name in files}
+    about = f"{top}-1.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {top}\nVersion: 1\n"
+    for name, text in {**files, f"{about}/METADATA": metadata, f"{about}/entry_points.txt": entry_points}.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text)
     monkeypatch.syspath_prepend(str(site))
-    tops = {name.partition("/")[0].removesuffix(".py") for name in files}
-    for module in [module for module in sys.modules if module.partition(".")[0] in tops]:
+    for module in [module for module in sys.modules if module.partition(".")[0] == top]:
         monkeypatch.delitem(sys.modules, module)
-    for registry, group in ((LOSSES, "losses"), (NETWORKS, "networks"), (COUNT_METRICS, "metrics")):
-        monkeypatch.setattr(registry, "maps", [registry.maps[0], entries(group)])
+    for part in (part for registry in (LOSSES, NETWORKS, COUNT_METRICS) for part in registry.maps):
+        if isinstance(part, Entries):
+            monkeypatch.setattr(part, "found", Entries(part.group).found)
     monkeypatch.setattr(READERS, "found", {**readers, **Entries("readers").found})
     for operation in Entries("operations").found.keys() - OPERATIONS.keys():
         monkeypatch.setitem(OPERATIONS, operation, Entries("operations")[operation])

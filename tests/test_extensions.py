@@ -217,16 +217,13 @@ def test_the_helps_tell_of_them(park, capsys):
     assert "--task.length <number> of a car, in pixels, default 9.0" in text
 
 
-def test_a_command_whose_source_is_torn_keeps_no_other_from_its_help(park, capsys):
-    (park.parent / "site" / "torn.py").write_text("def torn(:")
-    (park.parent / "site" / "torn-1.dist-info").mkdir()
-    (park.parent / "site" / "torn-1.dist-info" / "METADATA").write_text("Name: torn\nVersion: 1\n")
-    (park.parent / "site" / "torn-1.dist-info" / "entry_points.txt").write_text(
-        "[nni_count.commands]\ntorn = torn:torn\n"
-    )
+def test_a_command_whose_source_is_torn_keeps_no_other_from_its_help(park, monkeypatch, capsys):
+    entry = "[nni_count.commands]\ntorn = torn:torn\n"
+    install(park.parent / "other_site", monkeypatch, {"torn.py": "def torn(:"}, entry)
     text = call("--help", capsys)
-    assert "cars" in text
-    assert "search" in text
+    assert "\n  cars " in text
+    assert "\n  torn " in text
+    assert "\n  search " in text
     assert main(["bikes"]) == 2
     assert "unknown command 'bikes'; known: demo, search" in (said := capsys.readouterr().err)
     assert "cars" in said

@@ -11,6 +11,7 @@ from nni_count.architecture import read_architecture
 from nni_count.model import load_model
 from nni_count.networks import create
 
+HEAVY = ("cv2", "PIL", "scipy", "h5py", "matplotlib", "torchvision", "torchmetrics", "pytorch_lightning", "nni")
 FILES = Path(__file__).parent / "files"
 
 
@@ -34,8 +35,7 @@ def test_a_model_counts_with_nothing_but_torch_imported():
     code = (
         "import sys, numpy, nni_count\n"
         f"nni_count.load_model({str(FILES / 'model_0.1.safetensors')!r}).count(numpy.zeros((40, 56), numpy.uint8))\n"
-        "heavy = ('cv2', 'PIL', 'scipy', 'h5py', 'matplotlib', 'torchvision', 'torchmetrics', 'pytorch_lightning', 'nni')\n"
-        "print([name for name in heavy if name in sys.modules])"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

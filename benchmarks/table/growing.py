@@ -152,7 +152,7 @@ def grow(
         context = multiprocessing.get_context("fork")  # children hold the lock too
         given = context.Value("i", 0)
         workers = [
-            context.Process(target=_work, args=(grower, jobs, given, os.getpid(), say)) for _ in range(processes)
+            context.Process(target=_process, args=(grower, jobs, given, os.getpid(), say)) for _ in range(processes)
         ]
         for worker in workers:
             worker.start()
@@ -162,11 +162,16 @@ def grow(
             raise RunError(f"{folder}: a process ended early; see its message above, then start it again")
 
 
-def _work(grower: Grower, jobs: list[Job], given: Any, parent: int, say: Callable[[str], None]) -> None:
-    """Train one row after another, as long as the parent lives."""
+def _process(*work: Any) -> None:
+    """Set a process of its own to one thread and to no denormal numbers, and work."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     cv2.setNumThreads(0)
+    _work(*work)
+
+
+def _work(grower: Grower, jobs: list[Job], given: Any, parent: int, say: Callable[[str], None]) -> None:
+    """Train one row after another, as long as the parent lives."""
     while os.getppid() == parent:
         with given.get_lock():
             place, given.value = given.value, given.value + 1

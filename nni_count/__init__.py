@@ -27,6 +27,7 @@ _PUBLIC = {
     "Task": "nni_count.tasks.task",
     "TrainingRecipe": "nni_count.training.settings",
     "Trials": "nni_count.searching.multi_trial.record",
+    "Verification": "nni_count.searching.settings",
     "adaptive_sigma": "nni_count.data.adaptive",
     "compare": "nni_count.commands.compare",
     "decode": "nni_count.commands.decode",

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from nni_count.architecture import Architecture
+from nni_count.commands.retrain import retrain
 from nni_count.data import DataSetting, open_data
-from nni_count.errors import SettingError
-from nni_count.searching.job import prepare
+from nni_count.data.dataset import Dataset
+from nni_count.errors import Interrupted, SettingError
+from nni_count.model import Model
+from nni_count.runs.run import Run, can_resume, rank
+from nni_count.searching.decoding import write
+from nni_count.searching.job import Job, prepare
 from nni_count.searching.multi_trial.record import Trials
 from nni_count.searching.multi_trial.search import search_by_trials
 from nni_count.searching.nni import ModelSpace, OneShotStrategy, Strategy
 from nni_count.searching.one_shot import search_one_shot
 from nni_count.searching.settings import Decoding, SearchBudget
+from nni_count.searching.verification import verify
 from nni_count.tasks.task import Task, usual_task
-from nni_count.training.settings import Compute, Crops, Recipe
+from nni_count.training.settings import Budget, Compute, Crops, Recipe, TrainingRecipe
+
+VALIDATION = 0.2  # the share of the training images on which candidates are compared
 
 
 def search(
@@ -52,7 +62,8 @@ def search(
             training service, and judged by the task's main metric on the half for the architecture.
         out: run folder; after every epoch, or every trial, it holds ``architecture.yaml``, ``cells.png``,
             ``metrics.csv`` and ``checkpoints/last.ckpt``.
-        budget: how long to search.
+        budget: how long to search, and how candidates are verified by short trainings at its end: these get
+            ``verification`` in the run folder.
         crops: what a step learns from.
         recipe: how the weights are trained.
         decoding: how a one-shot search reads its architecture after an epoch, and judges it.
@@ -91,10 +102,48 @@ def search(
     if isinstance(strategy, OneShotStrategy):
         if trials != Trials():
             raise SettingError(f"trials: {type(strategy).__name__} is a one-shot strategy and makes none; leave it out")
-        return search_one_shot(
+        candidates = search_one_shot(
             job, out, {**settings, "decoding": decoding}, decoding=decoding, callbacks=callbacks or [], resume=resume
         )
-    if decoding != Decoding() or callbacks:
-        what = "callbacks" if callbacks else "decode, cost and validation_images"
-        raise SettingError(f"{what}: of one-shot searches; {type(strategy).__name__} tries architectures, leave it out")
-    return search_by_trials(job, trials, out, {**settings, "trials": trials}, resume=resume)
+    else:
+        if decoding != Decoding() or callbacks:
+            what = "callbacks" if callbacks else "decode, cost and validation_images"
+            raise SettingError(
+                f"{what}: of one-shot searches; {type(strategy).__name__} tries architectures, leave it out"
+            )
+        candidates = search_by_trials(job, trials, out, {**settings, "trials": trials}, resume=resume)
+    if not budget.verify.candidates or rank() != 0:
+        return candidates[0]
+    return _verified(candidates, job, dataset, Run(Path(out)))
+
+
+def _verified(candidates: list[Architecture], job: Job, dataset: Dataset, run: Run) -> Architecture:
+    """The best of the candidates after short trainings, which then stands in the run folder."""
+
+    def train(architecture: Architecture, folder: Path, seconds: int) -> Model:
+        return retrain(
+            data=dataset,
+            out=folder,
+            architecture=architecture,
+            task=job.task,
+            budget=Budget(max_time=f"{seconds // 86_400:02}:{time.strftime('%H:%M:%S', time.gmtime(seconds))}"),
+            crops=job.crops,
+            recipe=TrainingRecipe(validation_fraction=VALIDATION),
+            compute=replace(job.compute, devices=1),
+            seed=job.seed,
+            resume=can_resume(folder),
+        )
+
+    try:
+        best = verify(
+            candidates,
+            train,
+            run.folder / "verification",
+            job.budget.verify,
+            metric=job.task.main_metric,
+            larger_is_better=job.task.larger_is_better,
+        )
+    except Interrupted as error:
+        raise Interrupted(f"{run.folder}: interrupted in its verification; continue with --resume") from error
+    write(best, run)
+    return best

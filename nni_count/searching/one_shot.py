@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
@@ -16,6 +19,7 @@ from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
 from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
 from nni_count.searching.cost import cost_table
+from nni_count.searching.decoding import strongest
 from nni_count.searching.job import Job
 from nni_count.searching.nni import (
     Lightning,
@@ -26,9 +30,11 @@ from nni_count.searching.nni import (
     architecture_logits,
     mend,
 )
+from nni_count.searching.random_search import draw
 from nni_count.searching.recipe import SpaceTraining
 from nni_count.searching.settings import Decoding
 from nni_count.searching.space import Space
+from nni_count.searching.verification import distinct, perturbed
 from nni_count.searching.warm_up import WarmUp
 from nni_count.training.batches import CropLoader, crop_loader
 
@@ -41,7 +47,7 @@ def search_one_shot(
     decoding: Decoding,
     callbacks: list[Callback],
     resume: bool,
-) -> Architecture:
+) -> list[Architecture]:
     """Train the whole space; after every epoch read an architecture from it.
 
     Args:
@@ -51,6 +57,10 @@ def search_one_shot(
         decoding: how the architecture is read.
         callbacks: Lightning's, beside our own.
         resume: continue the run in ``out`` from its last whole epoch.
+
+    Returns:
+        The architecture that stands in ``architecture.yaml``, and after it others to be verified, if so many are asked
+        for: what the search might have found with a little noise on α and β, or any where a strategy has neither.
     """
     strategy = cast(OneShotStrategy, job.strategy)
     budget, devices = job.budget, job.compute.devices
@@ -122,7 +132,21 @@ def search_one_shot(
         )
         trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
-    return read_architecture(run.folder / "architecture.yaml")
+    own = read_architecture(run.folder / "architecture.yaml")
+    others = _others(cast(Space, job.space), after_epoch, decoding.rule, job.seed)
+    return distinct(itertools.chain([own], others), max(1, budget.verify.candidates))
+
+
+def _others(space: Space, after_epoch: AfterEpoch, rule: str, seed: int) -> Iterator[Architecture]:
+    """What the search might have found as well, one after another."""
+    generator = np.random.RandomState(seed)
+    found = after_epoch.found
+    while True:
+        if found["probabilities"]:
+            noisy = perturbed(found["sample"], found["probabilities"], generator)
+            yield strongest(space, *noisy, found["provenance"], rule, after_epoch.table)
+        else:
+            yield draw(cast(ModelSpace, space), generator)
 
 
 def without_alpha(strategy: Strategy) -> SettingError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ from nni_count.errors import SettingError
 from nni_count.ops import SKIP
 from nni_count.searching.cost import Cost
 from nni_count.searching.space import RULES
-from nni_count.training.settings import Budget, check_choice
+from nni_count.training.settings import Budget, check_choice, timer
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,42 @@ class EarlyStop:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """How what a search proposes is trained for real before the best of it is exported.
+
+    Args:
+        candidates: architectures that are trained, that of the search first; 0 leaves the verification out.
+        time: of all these trainings together, ``DD:HH:MM:SS``; beside the time of the search itself.
+    """
+
+    candidates: int = 0
+    time: str = "00:00:10:00"
+
+    def __post_init__(self) -> None:
+        if self.candidates < 0 or self.candidates == 1:
+            raise SettingError(f"verify.candidates: {self.candidates}; give at least 2, or 0 for no verification")
+        if self.candidates and self.plan[0][1] < 1:
+            raise SettingError(
+                f"verify.time: {self.time} leaves {self.candidates} candidates less than a second each; "
+                "give more time, or fewer candidates"
+            )
+
+    @property
+    def plan(self) -> list[tuple[int, int]]:
+        """How many candidates each round trains, and for how many seconds in all each has then learned.
+
+        The better half goes on, and each round takes as long as the others (successive halving, Jamieson and
+        Talwalkar, AISTATS 2016).
+        """
+        numbers = [self.candidates]
+        while numbers[-1] > 2:
+            numbers.append(math.ceil(numbers[-1] / 2))
+        total = timer(self.time, "verify.time").time_remaining()
+        shares = itertools.accumulate(total / len(numbers) / number for number in numbers)
+        return [(number, int(share)) for number, share in zip(numbers, shares, strict=True)]
+
+
+@dataclass(frozen=True)
 class SearchBudget(Budget):
     """How long to search.
 
@@ -47,12 +85,14 @@ class SearchBudget(Budget):
             it is over.
         limit_train_batches: steps an epoch; None for all images.
         early_stop: when it ends by itself.
+        verify: how its candidates are trained for real at its end.
         max_steps: of a retraining alone.
     """
 
     max_epochs: int = 80
     limit_train_batches: int | None = None
     early_stop: EarlyStop = EarlyStop()
+    verify: Verification = Verification()
 
     def __post_init__(self) -> None:
         super().__post_init__()

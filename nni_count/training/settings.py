@@ -167,12 +167,15 @@ class Budget:
 
     def timer(self, interval: str = "step") -> Timer:
         """Lightning's timer, which ends a run when the time is over, at the end of a ``step`` or of an ``epoch``."""
-        try:
-            return Timer(self.max_time, interval=interval, verbose=False)
-        except Exception as error:
-            raise SettingError(
-                f"max_time: {self.max_time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00"
-            ) from error
+        return timer(self.max_time, "max_time", interval)
+
+
+def timer(time: str | None, name: str, interval: str = "step") -> Timer:
+    """Lightning's timer of a duration ``DD:HH:MM:SS``; the name is the setting's, for the error."""
+    try:
+        return Timer(time, interval=interval, verbose=False)
+    except Exception as error:
+        raise SettingError(f"{name}: {time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00") from error
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from nni_count.architecture import write_architecture
+from nni_count.architecture import Architecture, write_architecture
 from nni_count.errors import NNICountError, RunError, SettingError
 from nni_count.runs.files import write_text
 from nni_count.runs.run import Run
@@ -141,9 +141,17 @@ class Record:
     @property
     def best(self) -> Trial | None:
         """The trial of the best main metric; None where none has succeeded."""
+        return next(iter(self._ranked()), None)
+
+    def _ranked(self) -> list[Trial]:
+        """The trials that did not fail, best first."""
         sign = -1 if self.task.larger_is_better else 1
         done = (trial for trial in self.trials if not trial.failed)
-        return min(done, key=lambda trial: sign * trial.figures[self.task.main_metric], default=None)
+        return sorted(done, key=lambda trial: sign * trial.figures[self.task.main_metric])
+
+    def ranked(self) -> Iterator[Architecture]:
+        """The architectures of the trials that did not fail, best first."""
+        return map(self._architecture, self._ranked())
 
     def add(self, trial: Trial) -> None:
         """Take a finished trial in, and write all files."""
@@ -163,14 +171,17 @@ class Record:
     def _write_architecture(self, best: Trial) -> None:
         from nni_count.pictures.cells import draw_cells
 
-        architecture = self.space.architecture(
-            _choices(best.sample),
-            None,
-            {**self.provenance, "trial": best.number, "trials": len(self.trials), **best.figures},
-        )
+        architecture = self._architecture(best)
         write_architecture(architecture, self.run.folder / "architecture.yaml")
         if best is self.trials[-1]:
             draw_cells(architecture, self.run.folder / "cells.png")
+
+    def _architecture(self, trial: Trial) -> Architecture:
+        return self.space.architecture(
+            _choices(trial.sample),
+            None,
+            {**self.provenance, "trial": trial.number, "trials": len(self.trials), **trial.figures},
+        )
 
 
 def _key(sample: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from nni_count.architecture import Architecture, read_architecture
+from nni_count.architecture import Architecture
 from nni_count.errors import RunError, SettingError
 from nni_count.runs.files import write_text
 from nni_count.runs.run import Run, graceful_stop, open_run
@@ -29,6 +29,7 @@ from nni_count.searching.nni import (
 )
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space
+from nni_count.searching.verification import distinct
 from nni_count.training.settings import Compute
 
 # we say ourselves why a strategy ends
@@ -37,7 +38,7 @@ logging.getLogger("nni.nas.strategy.base").setLevel(logging.CRITICAL)
 
 def search_by_trials(
     job: Job, trials: Trials, out: str | Path, settings: Mapping[str, Any], *, resume: bool
-) -> Architecture:
+) -> list[Architecture]:
     """Let a multi-trial strategy propose architectures until ``trials.number`` have been trained.
 
     A strategy with a seed proposes the same again, so a resumed run asks it from the start and answers what has been
@@ -49,6 +50,10 @@ def search_by_trials(
         out: run folder.
         settings: what its ``config.yaml`` holds.
         resume: continue the run in ``out``.
+
+    Returns:
+        The architecture of the best trial, which stands in ``architecture.yaml``; after it those of the next ones, as
+        many as are to be verified.
 
     Raises:
         SettingError: the port is in use, the space cannot be imported by the processes of the trials, or a setting is
@@ -91,7 +96,7 @@ def search_by_trials(
             _run(experiment, port)
     if record.best is None:
         raise RunError(f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again")
-    return read_architecture(run.folder / "architecture.yaml")
+    return distinct(record.ranked(), max(1, job.budget.verify.candidates))
 
 
 def _check(job: Job) -> None:

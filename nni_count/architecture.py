@@ -19,19 +19,19 @@ the pyramid has is what the file says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from nni_count.errors import ArchitectureError
 from nni_count.ops import OPERATIONS, POOLINGS
 from nni_count.plugins import entries
 from nni_count.runs.files import write_text
+from nni_count.runs.plain import check_plain, dump_yaml, read_yaml
 
 FORMAT = "nni-count-architecture/1"
+MOST_PARTS = 64  # nodes of a cell, levels of the pyramid
 
 # an architecture may hold what any installed package brings, in every process
 OPERATIONS.update({name: operation for name, operation in entries("operations").items() if name not in OPERATIONS})
@@ -90,13 +90,18 @@ class Architecture:
         pooling = self.pooling
         if not isinstance(pooling, (list, tuple)) or not pooling:
             raise ArchitectureError(f"pooling: expected a list of poolings like [avg_2x2], found {pooling!r}")
+        _check_number("pooling", pooling)
         for level, name in enumerate(pooling):
-            if name not in POOLINGS:
+            if not isinstance(name, str) or name not in POOLINGS:
                 raise ArchitectureError(f"pooling[{level}]: unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
         object.__setattr__(self, "pooling", tuple(pooling))
         for section in ("network", "provenance"):
             if not isinstance(getattr(self, section), Mapping):
                 raise ArchitectureError(f"{section}: expected settings by name, found {getattr(self, section)!r}")
+            try:
+                check_plain(dict(getattr(self, section)), section)  # a search or training ends with writing it
+            except ValueError as error:
+                raise ArchitectureError(str(error)) from None
 
     def cell(self, kind: CellKind) -> Cell:
         """The kept edges of a kind of cell."""
@@ -138,9 +143,15 @@ class Architecture:
         return Architecture(**{name: data[name] for name in known[1:] if name in data})
 
 
+def _check_number(place: str, parts: Sized) -> None:
+    if len(parts) > MOST_PARTS:
+        raise ArchitectureError(f"{place}: has {len(parts)} entries; at most {MOST_PARTS} are built")
+
+
 def _check_cell(kind: CellKind, cell: Any) -> None:
     if not isinstance(cell, Mapping):
         raise ArchitectureError(f"{kind.name}: expected nodes with their edges, found {cell!r}")
+    _check_number(kind.name, cell)
     first = len(kind.inputs)
     for node in cell:
         if type(node) is not int or node < first:
@@ -156,7 +167,7 @@ def _check_cell(kind: CellKind, cell: Any) -> None:
                 raise ArchitectureError(
                     f"{kind.name}.{node}: an edge comes from {source!r}; only nodes 0 to {node - 1} lie before it"
                 )
-            if operation not in OPERATIONS:
+            if not isinstance(operation, str) or operation not in OPERATIONS:
                 raise ArchitectureError(
                     f"{kind.name}.{node}.{source}: unknown operation {operation!r}; known: {', '.join(OPERATIONS)}; "
                     "install or import what registers it"
@@ -166,15 +177,11 @@ def _check_cell(kind: CellKind, cell: Any) -> None:
 def read_architecture(path: str | Path) -> Architecture:
     """Read and check an architecture file; raises :class:`ArchitectureError` naming file, place and remedy."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ArchitectureError(
             f"{path}: cannot be read ({error}); give an architecture.yaml that a search wrote"
         ) from error
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" at line {place.line + 1}" if place else ""
-        raise ArchitectureError(f"{path}: not YAML{where}; give an architecture.yaml that a search wrote") from error
     try:
         return Architecture.from_dict(data)
     except ArchitectureError as error:
@@ -192,4 +199,4 @@ def open_architecture(architecture: str | Path | Mapping[str, Any] | Architectur
 
 def write_architecture(architecture: Architecture, path: str | Path) -> None:
     """Write the file whole or not at all."""
-    write_text(path, yaml.safe_dump(architecture.to_dict(), sort_keys=False, width=120, default_flow_style=None))
+    write_text(path, dump_yaml(architecture.to_dict(), width=120, default_flow_style=None))

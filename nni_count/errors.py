@@ -1,8 +1,19 @@
 """What can go wrong through a user's input, each with one line that says what, where and what to do."""
 
+LONGEST = 480  # of what an error says, so that with "nni-count: error: " before it a line has 500
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """A text without its middle where it is longer: its beginning names the place, its end the remedy."""
+    half = (longest - 3) // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
+
 
 class NNICountError(Exception):
     """Base of all errors that a user can mend; the command line prints one line and exits with code 2."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class SettingError(NNICountError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from nni_count.architecture import Architecture
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.networks import Network, create, number_of_parameters
+from nni_count.networks.network import at_most
 from nni_count.runs.describe import path_of
 from nni_count.runs.files import whole
+from nni_count.runs.plain import check_file, parse_json
 from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Task, create_task
 
@@ -128,7 +132,16 @@ def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write the model's one file, whole or not at all."""
+    """Write the model's one file, whole or not at all.
+
+    Raises:
+        ModelError: a weight is not finite; nothing is written.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    try:
+        check_finite(weights)
+    except ValueError as error:
+        raise ModelError(f"{path}: is not written: {error}") from None
     header = {
         "format": FORMAT,
         "network": json.dumps({"name": model.name, "settings": model.network.settings}),
@@ -137,7 +150,6 @@ def save_model(model: Model, path: str | Path) -> None:
         "preprocessing": json.dumps({"colours": "RGB", "mean": MEAN, "std": STD}),
         "facts": json.dumps(model.facts),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     with whole(path) as temporary:
         save_file(weights, temporary, metadata=header)
     model.file = Path(path)
@@ -146,38 +158,79 @@ def save_model(model: Model, path: str | Path) -> None:
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     """Load a model that :func:`save_model` wrote; needs no NNI.
 
+    Nothing that the file names is imported, downloaded or built unless its weights account for it. A task of one's own
+    that is no entry point of an installed package must be imported before.
+
     Raises:
-        ModelError: the file is missing, truncated, foreign or of another version, or was made for a task that is not
-            installed.
+        ModelError: the file is missing, truncated, foreign or of another version, has a weight that is not finite, or
+            was made for a task that is neither installed nor imported.
     """
     remedy = "give a model.safetensors that nni-count retrain wrote"
     try:
+        check_file(path)
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a readable model ({str(error).splitlines()[0]}); {remedy}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable model ({_first_line(error)}); {remedy}") from error
     if header.get("format") != FORMAT:
         raise ModelError(f"{path}: format is {header.get('format')!r}, expected {FORMAT!r}; {remedy}")
     try:
-        described = json.loads(header["network"])
-        cells = json.loads(header["architecture"])  # null where the network is hand-designed
+        described, cells, wanted, facts = (
+            parse_json(header[name]) for name in ("network", "architecture", "task", "facts")
+        )
+        name, settings = _named(described)
+        task_name, task_settings = _named(wanted)
         architecture = None if cells is None else Architecture.from_dict(_with_numbers(cells))
-        network = create(described["name"], architecture, **described["settings"])
-        network.load_state_dict(weights)
-        wanted = json.loads(header["task"])
-        facts = json.loads(header["facts"])
-    except (KeyError, TypeError, ValueError, RuntimeError, NNICountError) as error:
-        raise ModelError(
-            f"{path}: header and weights do not fit together ({str(error).splitlines()[0]}); {remedy}"
-        ) from error
+        if not isinstance(facts, dict):
+            raise TypeError("facts: no figures by name")
+        network = _build(name, architecture, settings, weights)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, NNICountError) as error:
+        raise ModelError(f"{path}: header and weights do not fit together ({_first_line(error)}); {remedy}") from error
     try:
-        task = create_task(wanted["name"], wanted["settings"])
-    except SettingError as error:
+        check_finite(weights)
+        task = create_task(task_name, task_settings, of_file=True)
+    except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
-    model = Model(network.to(device), described["name"], architecture, task, facts)
+    model = Model(network.to(device), name, architecture, task, facts)
     model.file = Path(path)
     return model
+
+
+def _named(described: Any) -> tuple[str, dict[str, Any]]:
+    """What a header says of a network or task: its name and its settings."""
+    name, settings = described["name"], described["settings"]
+    if not isinstance(name, str) or not isinstance(settings, dict):
+        raise TypeError(f"{described!r} has no name and settings")
+    return name, settings
+
+
+def _build(
+    name: str, architecture: Architecture | None, settings: dict[str, Any], weights: Mapping[str, Tensor]
+) -> Network:
+    """The network of a header with its weights. First it is built without memory, as far as the weights go."""
+    if settings.get("pretrained"):
+        raise SettingError("network.pretrained: a model brings its weights")
+    with at_most(sum(tensor.numel() for tensor in weights.values())), torch.device("meta"):
+        planned = create(name, architecture, **settings).state_dict()
+    found, expected = ({key: tuple(tensor.shape) for key, tensor in of.items()} for of in (weights, planned))
+    for key in found | expected:
+        if found.get(key) != expected.get(key):
+            raise SettingError(f"{key}: shape {found.get(key)} in the file, {expected.get(key)} in the network")
+    network = create(name, architecture, **settings)
+    network.load_state_dict(weights)
+    return network
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of which one is NaN or infinite with a ValueError: of such a network every estimate is none."""
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"its weight {name} is not finite; train it again, with a smaller learning_rate")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _with_numbers(architecture: Any) -> Any:

@@ -94,8 +94,37 @@ def _by_path(option: str, path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
         raise SettingError(
             f"{option} {path}: cannot be imported ({error}); install the package that has it, or put its folder on "
             "PYTHONPATH"
         ) from error
+
+
+def named_by_file(option: str, path: Any, kind: type) -> type:
+    """The class that a file names: an entry point of an installed package, or of a module that is imported already.
+    For a file's sake nothing is imported, and nothing called.
+
+    Args:
+        option: ``space``, ``strategy`` or ``task``.
+        path: dotted, as the file has it.
+        kind: what it must be a subclass of.
+
+    Raises:
+        SettingError: there is none, or it is something else.
+    """
+    module, _, name = str(path).rpartition(".")
+    thing = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    if thing is None:
+        top = module.partition(".")[0]
+        entries = Entries(option)
+        ours = [entries[name] for name, entry in entries.found.items() if entry.module.partition(".")[0] == top]
+        thing = next((one for one in ours if f"{one.__module__}.{one.__qualname__}" == path), None)
+    if thing is None:
+        raise SettingError(
+            f"{option} {path}: neither of an installed package nor imported, and nothing is imported because a file "
+            f"names it; where you know it, give --{option}_class {path}, or import it before"
+        )
+    if not (isinstance(thing, type) and issubclass(thing, kind)):
+        raise SettingError(f"{option} {path}: is no {kind.__name__}; the file was made by somebody else, or is damaged")
+    return thing

@@ -1,5 +1,7 @@
 import copy
+import datetime
 
+import numpy as np
 import pytest
 import yaml
 from conftest import random_architecture
@@ -57,6 +59,13 @@ REMOVED = object()
         fault(("format",), REMOVED, r"format: expected 'nni-count-architecture/1', found None"),
         fault(("celss",), {}, r"celss: unknown entry"),
         fault(("network",), "wide", r"network: expected settings"),
+        fault(("pooling",), [["avg_2x2"]], r"pooling\[0\]: unknown pooling \['avg_2x2'\]"),
+        fault(("fusion", 3), {0: ["skip"]}, r"fusion.3.0: unknown operation \['skip'\]"),
+        fault(("pooling",), ["avg_2x2"] * 100, r"pooling: has 100 entries; at most 64"),
+        fault(("extraction",), {n: {0: "skip"} for n in range(2, 102)}, r"extraction: has 100 entries; at most 64"),
+        fault(("provenance",), {"d": datetime.date(2001, 1, 1)}, r"cannot be read .*timestamp is no plain value"),
+        fault(("provenance",), {"d": b"hi"}, r"cannot be read .*binary is no plain value"),
+        fault(("provenance",), {"d": {1, 2}}, r"cannot be read .*set is no plain value"),
     ],
 )
 def test_a_fault_is_named_with_its_place(tmp_path, place, value, message):
@@ -97,6 +106,14 @@ def test_a_yaml_file_cannot_run_code(tmp_path):
     path.write_text("!!python/object/apply:os.mkdir [pwned]")
     with pytest.raises(ArchitectureError, match="not YAML"):
         read_architecture(path)
+
+
+def test_what_could_not_be_saved_is_refused_before_anything_is_trained():
+    data = random_architecture(2).to_dict()
+    for section in ("network", "provenance"):
+        for value in (datetime.date(2001, 1, 1), np.float32(1), {1}, "\ud800", (data, {"x": object()})):
+            with pytest.raises(ArchitectureError, match=f"{section}|surrogates"):
+                Architecture.from_dict({**data, section: {"d": value}})
 
 
 def test_node_numbers_are_not_truth_values():

@@ -1,5 +1,7 @@
 import inspect
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -158,3 +160,62 @@ def test_weights_of_another_network_are_refused(model, tmp_path):
     save_file({"weight": torch.zeros(3)}, path, metadata=header)
     with pytest.raises(ModelError, match="do not fit together"):
         load_model(path)
+
+
+def test_a_header_builds_no_more_than_its_weights_account_for(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(model, path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    network, cells = json.loads(header["network"]), json.loads(header["architecture"])
+    changed = [{"network": {**network, "settings": {**network["settings"], name: value}}} for name, value in (
+        *(("cells", cells) for cells in (100_000, 8, "6", None, 6.0, 1 << 70, -1, [6])),
+        *(("width", width) for width in (16_384, 32, "16", None, 1 << 70, float("nan"))),
+        *(("in_channels", channels) for channels in (10**9, 1 << 70, True, "3")),
+        *(("taps", taps) for taps in ([4, "5", None], 3, [4, 5, 1 << 70], "456", {"a": 1})),
+        ("stem_stride", [1]), ("map_stride", {}), ("affine", None), ("architecture", 1), ("parts", 1), ("1", 1),
+    )]  # fmt: skip
+    changed += [{"network": value} for value in (None, [], {"name": []}, {"name": "amsnet", "settings": []}, "x")]
+    changed += [{"network": {"name": name, "settings": {}}} for name in ("csrnet", "none", "", ["a"])]
+    changed += [{"network": {"name": "can", "settings": {"pretrained": True}}, "architecture": None}]
+    changed += [{"architecture": {**cells, "extraction": value}} for value in ([], None, {"2": 3}, {"x": {}}, "x")]
+    changed += [{"architecture": value} for value in ([], "x", 3, {}, None)]
+    changed += [{"task": value} for value in (None, [1], {"name": None, "settings": {}}, {"name": "x"})]
+    changed += [{"facts": value} for value in ([[1]], "x", 3, None)]
+    texts = [{name: text} for name in header for text in ("", "{", "[" * 100_000, "NaN", "1" * 5000)]
+    for change in [*({name: json.dumps(value) for name, value in one.items()} for one in changed), *texts]:
+        if "preprocessing" in change:
+            continue
+        save_file(weights, path, {**header, **change})
+        start = time.process_time()
+        with pytest.raises(ModelError, match=r"m\.safetensors: ") as fault:
+            load_model(path)
+        assert len(str(fault.value)) <= 500
+        assert time.process_time() - start < 2, change
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_model_with_a_weight_that_is_not_finite_is_written_or_loaded(model, tmp_path, value):
+    path = tmp_path / "m.safetensors"
+    save_model(model, path)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = next(iter(weights))
+    weights[name].view(-1)[0] = value
+    save_file(weights, path, header)
+    with pytest.raises(ModelError, match=f"its weight {name} is not finite"):
+        load_model(path)
+    whole = path.read_bytes()
+    next(iter(model.network.parameters())).data.view(-1)[0] = value
+    with pytest.raises(ModelError, match="is not written: its weight"):
+        save_model(model, path)
+    assert path.read_bytes() == whole
+
+
+def test_a_pipe_is_no_model(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ModelError, match="not a readable model"):
+            load_model(path)

@@ -22,7 +22,7 @@ from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
-from nni_count.tasks.task import Figures, create_task, mean
+from nni_count.tasks.task import Figures, Task, create_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
@@ -41,6 +41,7 @@ def evaluate(
     views: int = 1,
     accelerator: str = "auto",
     devices: int = 1,
+    task_class: type[Task] | None = None,
 ) -> dict[str, Any]:
     """Judge a model on whole images, by the figures of its task.
 
@@ -53,6 +54,8 @@ def evaluate(
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
+        task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
+            nothing imported.
 
     Returns:
         What ``evaluation.json`` holds: the task's figures, for counting ``mae`` and ``rmse`` with their bootstrap
@@ -64,7 +67,14 @@ def evaluate(
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
         they were obtained.
     """
-    settings = {"model": model, "data": data, "split": split, "views": views, "accelerator": accelerator}
+    settings: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "split": split,
+        "views": views,
+        "accelerator": accelerator,
+        "task_class": task_class,
+    }
     check_views(views)
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):
@@ -104,7 +114,7 @@ def evaluate(
 
 def table(report: dict[str, Any]) -> str:
     """The figures of a report, as a person reads them."""
-    task = create_task(report["task"]["class_path"], report["task"]["init_args"])
+    task = create_task(report["task"]["class_path"], report["task"]["init_args"], of_file=True)
     groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
     figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
     metric = task.main_metric.upper()

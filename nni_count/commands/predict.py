@@ -16,6 +16,7 @@ from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import whole, write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
+from nni_count.tasks.task import Task
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -28,6 +29,7 @@ def predict(
     views: int = 1,
     accelerator: str = "auto",
     devices: int = 1,
+    task_class: type[Task] | None = None,
 ) -> list[dict[str, Any]]:
     """Estimate images, and draw what was estimated: count in them, where the model counts.
 
@@ -41,6 +43,8 @@ def predict(
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
+        task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
+            nothing imported.
 
     Returns:
         For every image its ``image`` (path), the numbers that the task reads, here ``count``, and, where it is drawn,
@@ -50,7 +54,13 @@ def predict(
         DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
             before.
     """
-    settings = {"images": images, "model": model, "views": views, "accelerator": accelerator}
+    settings: dict[str, Any] = {
+        "images": images,
+        "model": model,
+        "views": views,
+        "accelerator": accelerator,
+        "task_class": task_class,
+    }
     check_views(views)
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from nni_count.errors import SettingError
 
@@ -49,6 +51,24 @@ class Network(nn.Module):
 def number_of_parameters(module: nn.Module) -> int:
     """The number of weights that are trained."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+@contextmanager
+def at_most(parameters: int) -> Iterator[None]:
+    """Refuse with a SettingError to build networks of more weights, before they take memory on the device ``meta``."""
+    left = parameters
+
+    def count(_: nn.Module, __: str, parameter: nn.Parameter) -> None:
+        nonlocal left
+        left -= parameter.numel()
+        if left < 0:
+            raise SettingError(f"network: has more than {parameters:,} weights, for which its file is too small")
+
+    counting = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        counting.remove()
 
 
 def draw_weights(draw: Callable[[Tensor], Any], *parts: nn.Module, of: type[nn.Module] = nn.Conv2d) -> None:

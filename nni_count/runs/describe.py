@@ -28,6 +28,8 @@ def describe(thing: Any) -> Any:
         return [describe(value) for value in thing]
     if isinstance(thing, os.PathLike):
         return os.fspath(thing)
+    if isinstance(thing, type):
+        return path_of(thing)
     if hasattr(thing, "to_dict"):
         return describe(thing.to_dict())
     if is_dataclass(thing) and not hasattr(thing, "settings"):

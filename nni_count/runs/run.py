@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nni_count.errors import Interrupted, RunError
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
+from nni_count.runs.plain import dump_yaml, parse_yaml, read_text
 
 #: settings that may differ when a run is continued
 FREE_ON_RESUME = {
@@ -64,7 +63,7 @@ def open_run(
         raise RunError(f"{folder}: is not empty; choose another --out, or continue that run with --resume")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(config_file, f"# nni-count {command}\n" + yaml.safe_dump(configuration, sort_keys=False))
+        write_text(config_file, f"# nni-count {command}\n" + dump_yaml(configuration))
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
     return Run(folder)
@@ -83,11 +82,14 @@ def _check_resumable(
 ) -> None:
     if not config_file.is_file():
         raise RunError(f"{run.folder}: holds no run to resume; leave out --resume")
-    text = config_file.read_text(encoding="utf-8")
+    try:
+        text = read_text(config_file)
+        before = parse_yaml(text)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{config_file}: cannot be read ({error}); begin the run again in another --out") from error
     found = text.partition("\n")[0].removeprefix("# nni-count ")
-    if found != command:
+    if found != command or not isinstance(before, dict):
         raise RunError(f"{run.folder}: holds a run of '{found}', not of '{command}'; choose another --out")
-    before = yaml.safe_load(text) or {}
     for name, was, now in _differences(before, configuration):
         if name not in FREE_ON_RESUME:
             raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")

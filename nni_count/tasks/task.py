@@ -14,8 +14,9 @@ from torch import Tensor
 
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
-from nni_count.plugins import load
+from nni_count.plugins import load, named_by_file
 from nni_count.runs.describe import kept_arguments
+from nni_count.runs.plain import check_plain
 
 #: figures of an image, or of a whole set
 Figures = dict[str, Any]
@@ -160,7 +161,6 @@ def error_share(off: Tensor, size: Tensor) -> Tensor:
     return off / (off + size).clamp_min(1e-6)
 
 
-#: what is regressed where nothing else is said
 USUAL = "nni_count.tasks.counting.Counting"
 #: what model files of version 0.1 call it
 EARLIER = "nni_count.counting.Counting"
@@ -171,18 +171,18 @@ def usual_task() -> Task:
     return create_task(USUAL)
 
 
-def create_task(name: str, settings: Mapping[str, Any] | None = None) -> Task:
-    """A task by name or dotted path.
+def create_task(name: str, settings: Mapping[str, Any] | None = None, *, of_file: bool = False) -> Task:
+    """A task by name or dotted path; ``of_file``: one that a file names, for which nothing is imported.
 
-    Raises:
-        SettingError: there is none of that name, it is no :class:`Task`, or a setting does not fit.
+    A SettingError where there is none of that name, it is no :class:`Task`, or a setting does not fit.
     """
-    kind = load("task", USUAL if name == EARLIER else name)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):  # a model file must not call whatever it names
+    name = USUAL if name == EARLIER else name
+    kind = named_by_file("task", name, Task) if of_file else load("task", name)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise SettingError(f"task {name}: is no nni_count.Task; give a class that is")
     try:
         return kind(**(settings or {}))
-    except TypeError as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise SettingError(f"task {name}: {error}") from error
 
 
@@ -195,14 +195,18 @@ def check_task(task: Task, sample: Sample) -> None:
     """
     if not isinstance(task, Task):
         raise SettingError(f"task: {type(task).__name__} is no nni_count.Task; give one that is")
+    name, prior, metric = type(task).__name__, task.prior([sample]), getattr(task, "main_metric", "")
+    try:
+        check_plain({"settings": task.settings, "prior": prior})  # the model is written with them, after the training
+    except ValueError as error:
+        raise SettingError(f"task {name}: {error}") from None
     shape = sample.read().shape[:2]
     target = torch.from_numpy(checked_target(task, sample, shape, 1))
-    figures = task.summarise([task.measure(task.estimate(target, 1).numpy(), sample, shape)], task.prior([sample]))
-    metric = getattr(task, "main_metric", "")
+    figures = task.summarise([task.measure(task.estimate(target, 1).numpy(), sample, shape)], prior)
     if not _is_number(figures.get(metric)):
         raise SettingError(
-            f"{sample.source}: the task {type(task).__name__} has no metric for it: main_metric is {metric!r}, and its "
-            f"figures are {', '.join(figures) or 'none'}; name one of them that is a number"
+            f"{sample.source}: the task {name} has no metric for it: main_metric is {metric!r}, and its figures are "
+            f"{', '.join(figures) or 'none'}; name one of them that is a number"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nni_count.cli import main
+from nni_count.errors import ModelError
 from nni_count.model import load_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
@@ -66,4 +67,6 @@ def test_the_guide_is_a_package_that_brings_a_task(installed, tmp_path, monkeypa
 
     del sys.modules["near"]  # without the package, its model says what is missing
     assert main([*evaluate[:-1], "runs/near/again"]) == 2
-    assert re.search("task near.Nearest: cannot be imported .*install the package", capsys.readouterr().err)
+    assert re.search("task_class.*near", capsys.readouterr().err)
+    with pytest.raises(ModelError, match=r"task near.Nearest: neither of an installed package nor imported"):
+        load_model(model)

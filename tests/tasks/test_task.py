@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from dataclasses import dataclass, replace
 
 import cv2
@@ -290,20 +291,46 @@ def test_a_task_is_found_by_name_and_by_path(tmp_path, monkeypatch):
         check_task("Counting", colour_sample())
 
 
-def test_a_model_file_runs_nothing_but_a_task(tmp_path):
+def test_a_model_file_imports_nothing_and_runs_nothing_but_a_task(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     retrain(data=Colours(), task=Brightness(), out=tmp_path / "run", max_steps=1, **TINY)
     with safe_open(tmp_path / "run" / "model.safetensors", "pt") as file:
         header = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for task, message in (
-        ({"name": "os.system", "settings": {"command": f"touch {tmp_path}/ran"}}, "is no nni_count.Task"),
-        ({"name": "their_package.Theirs", "settings": {}}, "their_package.Theirs: cannot be imported"),
+    (tmp_path / "their_module.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom nni_count.tasks.counting import Counting as Theirs"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, message in (
+        ("os.system", "is no Task"),
+        ("nni_count.tasks.task.check_task", "is no Task"),
+        ("nni_count.data.dataset.Dataset", "is no Task"),
+        ("their_module.Theirs", "give --task_class their_module.Theirs, or import it before"),
+        ("unittest.__main__.main", "nothing is imported because a file names it"),
+        ("..x.y", "nothing is imported"),
+        (".", "nothing is imported"),
+        ("Counting", "nothing is imported"),
+        ([1], "do not fit together"),
+        (None, "do not fit together"),
+        (f"{__name__}.Brightness", "command"),
     ):
+        task = {"name": name, "settings": {"command": f"touch {tmp_path}/ran"}}
         save_file(weights, path, metadata={**header, "task": json.dumps(task)})
-        with pytest.raises(ModelError, match=f"{path}: task .*{message}"):
+        with pytest.raises(ModelError, match=f"{path}: .*{message}"):
             load_model(path)
     assert not (tmp_path / "ran").exists()
+    assert "unittest.__main__" not in sys.modules
+    (tmp_path / "their_module.py").write_text(
+        "from test_task import Brightness\n\n\nclass Theirs(Brightness):\n    pass\n"
+    )
+    save_file(weights, path, metadata={**header, "task": json.dumps({"name": "their_module.Theirs", "settings": {}})})
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), colour_sample().read())
+    line = ["predict", str(photo), "--model", str(path)]
+    assert main(line) == 2
+    assert main([*line, "--task_class", "test_task.Unfitting"]) == 2
+    assert main([*line, "--task_class", "their_module.Theirs", "--out", str(tmp_path / "seen")]) == 0
+    assert main(["predict", "--config", str(tmp_path / "seen" / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
 
 
 def test_counting_reads_what_it_always_read():

@@ -18,6 +18,7 @@ from nni.nas.nn.pytorch import LayerChoice, MutableDropout
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.callbacks import Callback
 from short import short
+from small_space import SmallSpace
 
 from nni_count.architecture import read_architecture
 from nni_count.commands import search as module
@@ -67,7 +68,7 @@ class Noise(Dataset):
         return [Sample(str(i), rng.random((4, 2)) * 40, lambda i=i: images[i]) for i in range(6)]
 
 
-class DisturbedSpace(AMSNetSpace):
+class DisturbedSpace(SmallSpace):
     """At the loss number ``when``, the user presses Ctrl-C ``presses`` times, or the loss is no longer a number."""
 
     when, presses, losses = 0, 0, 0
@@ -116,7 +117,7 @@ def disturb(when, presses):
 
 
 def run(out, strategy, **settings):
-    space = settings.pop("space", AMSNetSpace)(width=WIDTHS.get(type(strategy), 16), map_stride=4)
+    space = settings.pop("space", SmallSpace)(width=WIDTHS.get(type(strategy), 16), map_stride=4)
     defaults = {
         "max_epochs": 2,
         "crop_size": 32,
@@ -278,7 +279,7 @@ def test_a_search_keeps_to_its_budget(tmp_path):
 
 def test_alpha_learns_to_keep_to_the_budget(tmp_path):
     """With a heavy weight on the cost, it falls although the operations that are replaced in the end are left out."""
-    settings = {"max_epochs": 1, "limit_train_batches": 5, "validation_images": 0}
+    settings = {"max_epochs": 1, "limit_train_batches": 5, "validation_images": 0, "space": AMSNetSpace}
     cost = Cost(budget=9_000, weight=1e6)
     run(tmp_path / "cheap", DARTS(arc_learning_rate=0.5), cost=cost, **settings)
     run(tmp_path / "free", DARTS(arc_learning_rate=0.5), **settings)
@@ -407,7 +408,7 @@ def test_settings_that_cannot_work_are_named(tmp_path):
     for strategy in (DARTS(), GDAS(), RandomOneShot()):
         with pytest.raises(SettingError, match=r"same label twice .*; give one of the two another label"):
             run(tmp_path / "a", strategy, space=SpaceWhoseLabelsClash)
-    with pytest.raises(SettingError, match="crop_size: 40; AMSNetSpace needs a multiple of 32"):
+    with pytest.raises(SettingError, match="crop_size: 40; SmallSpace needs a multiple of 32"):
         run(tmp_path / "a", DARTS(), crop_size=40)
     with pytest.raises(SettingError, match="space: Linear is no NNI ModelSpace"):
         search(data=Noise(), space=torch.nn.Linear(1, 1), strategy=DARTS(), out=tmp_path / "a")

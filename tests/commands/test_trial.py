@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from short import short
+from small_space import SmallSpace
 from test_search import DisturbedSpace, Noise, disturb
 
 import nni_count.commands.trial as trials
@@ -43,7 +44,7 @@ def portal(monkeypatch):
     return Portal().attach(monkeypatch)
 
 
-def run(out, strategy=None, space=AMSNetSpace, **settings):
+def run(out, strategy=None, space=SmallSpace, **settings):
     defaults = {"max_epochs": 2, "crop_size": 32, "batch_size": 1, "limit_train_batches": 1, "accelerator": "cpu"}
     return trial(
         data=Noise(),
@@ -116,7 +117,7 @@ def test_random_search_keeps_the_best_of_what_it_drew(portal, tmp_path):
     best = tmp_path / "run" / "search" / f"{int(np.argmin(maes)):03}"
     kept = read_architecture(tmp_path / "run" / "search" / "architecture.yaml")
     generator = np.random.RandomState(3)
-    drawn = [draw(AMSNetSpace(width=16, map_stride=4), generator) for _ in range(2)]
+    drawn = [draw(SmallSpace(width=16, map_stride=4), generator) for _ in range(2)]
     assert drawn[0].extraction != drawn[1].extraction
     assert kept.extraction == drawn[int(np.argmin(maes))].extraction
     assert best.is_dir()

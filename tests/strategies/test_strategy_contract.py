@@ -2,45 +2,50 @@
 
 import nni.nas.strategy as nni_strategies
 import pytest
+from small_space import SmallSpace
 
 from nni_count.testing.strategies import StrategyContract
-from search_spaces import AMSNetSpace
 from strategies import DARTS, ENAS, GDAS, GumbelDARTS, PartialChannel, RandomOneShot
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class TestDARTS(StrategyContract):
+class Small(StrategyContract):
+    def space(self):
+        return SmallSpace(width=16, map_stride=4)
+
+
+class TestDARTS(StrategyContract):  # on the whole space
     strategy = DARTS
 
 
-class TestGumbelDARTS(StrategyContract):
+class TestGumbelDARTS(Small):
     strategy = GumbelDARTS
 
 
-class TestGDAS(StrategyContract):
+class TestGDAS(Small):
     strategy = GDAS
 
 
-class TestPartialChannel(StrategyContract):
+class TestPartialChannel(Small):
     strategy = PartialChannel
 
     def space(self):
-        return AMSNetSpace(width=64, map_stride=4)  # the first cell's nodes have a sixteenth, of which a quarter passes
+        return SmallSpace(width=64, map_stride=4)  # the first cell's nodes have a sixteenth, of which a quarter passes
 
 
-class TestENAS(StrategyContract):
+class TestENAS(Small):
     strategy = ENAS
 
 
-class TestRandomOneShot(StrategyContract):
+class TestRandomOneShot(Small):
     strategy = RandomOneShot
     learns = False
 
 
-class TestProxylessOfNNI(StrategyContract):
+class TestProxylessOfNNI(Small):
     strategy = nni_strategies.Proxyless
 
 
-class TestDARTSOfNNI(StrategyContract):
+class TestDARTSOfNNI(Small):
     strategy = nni_strategies.DARTS

@@ -59,7 +59,7 @@ def test_the_best_after_the_last_round_is_found_and_all_is_written_down(tmp_path
     with open(tmp_path / "candidates.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["candidate"] for row in rows] == [str(candidate) for candidate, _ in train.calls]
-    assert rows[6]["mae"] == "nan" and rows[-1]["round"] == "3"
+    assert (rows[6]["mae"], rows[-1]["round"]) == ("nan", "3")
     assert (tmp_path / "candidates.png").stat().st_size > 5_000
 
 
@@ -88,7 +88,7 @@ def test_candidates_of_a_search_that_went_on_are_trained_anew(tmp_path):
     verified(tmp_path, Trainer())
     other = [CANDIDATES[1], *CANDIDATES[1:]]
     verify(other, train := Trainer(), tmp_path, SIX, metric="mae", larger_is_better=False)
-    assert train.calls[0] == (1, 3) and len(train.calls) == 1
+    assert train.calls == [(1, 3)]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_noise_is_in_the_scale_of_what_was_learned():
         own = {label: max(row, key=row.get) for label, row in alphas.items()}
         sample, noisy = perturbed({**own, "node": [0, 1]}, probabilities, np.random.RandomState(0))
         assert 0.35 < np.mean([sample[label] == own[label] for label in own]) < 0.65
-        assert len(sample["node"]) == 2 and sample["node"] == sorted(sample["node"])
+        assert sample["node"] in ([0, 1], [0, 2], [1, 2])
         assert all(sum(row.values()) == pytest.approx(1) for row in noisy.values())
         assert all(sample[label] == max(noisy[label], key=noisy[label].get) for label in own)
 
@@ -130,7 +130,8 @@ def test_a_search_ends_with_the_best_of_its_candidates(shanghaitech, tmp_path):
 
     found = searched("run")
     told = found.provenance["verification"]
-    assert told["candidates"] == 2 and told["mae"] > 0
+    assert told["candidates"] == 2
+    assert told["mae"] > 0
     assert read_architecture(tmp_path / "run" / "architecture.yaml") == found
     table = (tmp_path / "run/verification/candidates.csv").read_text().splitlines()
     assert len(table) == 3

@@ -32,7 +32,7 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
     """
     run = open_run(out, "demo", {"out": out, "seed": seed})
     data = SyntheticCrowds(train=300, test=60, size=256, seed=seed)
-    space, strategy = load("space", "AMSNetSpace"), load("strategy", "DARTS")  # the toolkit imports neither package
+    space, strategy = load("space", "AMSNetSpace"), load("strategy", "GDAS")  # the toolkit imports neither package
 
     print("1/4  searching the cells and the loss pyramid …", flush=True)
     architecture = search(
@@ -40,7 +40,7 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
         space=space(cells=CELLS, width=WIDTH, map_stride=MAP_STRIDE),
         strategy=strategy(warmup_epochs=1 / 3, arc_learning_rate=3e-3),
         out=run.folder / "search",
-        budget=SearchBudget(max_epochs=3, limit_train_batches=12, max_time="00:00:01:00"),
+        budget=SearchBudget(max_epochs=6, limit_train_batches=12, max_time="00:00:01:00"),
         crops=Crops(size=96, batch_size=4),
         seed=seed,
     )

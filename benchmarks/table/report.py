@@ -42,9 +42,8 @@ def compared(what: str, one: Figures, other: Figures) -> str:
     return f"  {what}: {spearman(first, second):.2f}   95% in [{low:.2f}, {high:.2f}]   ({len(common)} architectures)"
 
 
-def seed_noise(table: Table, data: str) -> tuple[float, float]:
-    """Standard deviations of the logarithm of the error: between architectures, and between two seeds of one."""
-    pairs = _pairs(table, data)
+def seed_noise(pairs: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of the logarithm of errors ``(A, 2)``: between architectures, between two seeds of one."""
     logs = np.log(pairs[np.isfinite(pairs).all(1)])
     within = float(np.sqrt(np.mean(np.diff(logs, axis=1) ** 2) / 2))
     return float(np.sqrt(max(0.0, logs.mean(1).var(ddof=1) - within**2 / 2))), within
@@ -55,30 +54,40 @@ def lines(table: Table) -> list[str]:
     found: list[str] = []
     for data in table.data:
         rows = table.select(data)
-        first, second = (table.mae(data, seed=seed) for seed in (0, 1))
-        both, longer = table.mae(data), table.mae(data, longer=True) if table.select(data, longer=True) else {}
-        errors = np.array(list(both.values()))
         constant = np.abs(rows[0].truths - rows[0].truths.mean()).mean()
         found += [
             f"{data}: {len(rows)} short rows and {len(table.select(data, longer=True))} longer ones",
-            f"  MAE from {errors.min():.1f} to {errors.max():.1f}, median {np.median(errors):.1f} "
-            f"(always the judged images' own mean: {constant:.1f})",
             f"  seconds of training a row: {np.mean([row.seconds[-1] for row in rows]):.1f}",
-            compared("seed 0 with seed 1, first hundred", _first(first), _first(second)),
-            compared("seed 0 with ten times the length", first, longer),
-            compared("seed 1 with ten times the length", second, longer),
-            compared("both seeds with ten times the length", both, longer),
+            f"  MAE of always the judged crops' own mean: {constant:.1f}",
         ]
-        if len(both) >= 4 and len(_pairs(table, data)) >= 4:
-            between, within = seed_noise(table, data)
-            found.append(f"  deviation of log MAE: {between:.2f} between architectures, {within:.2f} between seeds")
-        for name, of in SIZES.items():
-            facts = {row.number: of(row) for row in rows}
-            found.append(compared(f"{name} with MAE", facts, both))
-            found.append(compared(f"{name} with MAE of ten times the length", facts, longer))
+        for corrected in (False, True):
+            found += _ranks(table, data, corrected)
     if len(table.data) == 2:
         found.append("between the data sets:")
-        found.append(compared("both seeds", *(table.mae(data) for data in table.data)))
+        found.append(compared("both seeds", *(table.mae(data, corrected=True) for data in table.data)))
+    return found
+
+
+def _ranks(table: Table, data: str, corrected: bool) -> list[str]:
+    """How well an error ranks, and what it goes with."""
+    name = "MAE after one factor" if corrected else "MAE"
+    first, second, both = (table.mae(data, seed=seed, corrected=corrected) for seed in (0, 1, None))
+    longer = table.mae(data, longer=True, corrected=corrected)
+    errors = np.array(list(both.values()))
+    found = [
+        f"  {name} from {errors.min():.2f} to {errors.max():.2f}, median {np.median(errors):.2f}",
+        compared("  seed 0 with seed 1, first hundred", _first(first), _first(second)),
+        *(
+            compared(f"  {what} with ten times the length", some, longer)
+            for what, some in (("seed 0", first), ("seed 1", second), ("both seeds", both))
+        ),
+    ]
+    pairs = np.array([[first[number], second[number]] for number in first if number in second]).reshape(-1, 2)
+    if len(pairs) >= 4:
+        between, within = seed_noise(pairs)
+        found.append(f"    deviation of the logarithm: {between:.2f} between architectures, {within:.2f} between seeds")
+    for what, of in SIZES.items():
+        found.append(compared(f"  {what}", {row.number: of(row) for row in table.select(data)}, both))
     return found
 
 
@@ -86,7 +95,6 @@ def lines(table: Table) -> list[str]:
 SIZES: dict[str, Callable[..., float]] = {
     "parameters": lambda row: row.parameters,
     "FLOPs": lambda row: row.flops,
-    "max poolings in the loss": lambda row: sum(name.startswith("max") for name in row.architecture.pooling),
     "skips": lambda row: sum(
         operation == "skip"
         for cell in (row.architecture.extraction, row.architecture.fusion)
@@ -98,9 +106,3 @@ SIZES: dict[str, Callable[..., float]] = {
 
 def _first(figures: Figures) -> Figures:
     return {number: figure for number, figure in figures.items() if number < HUNDRED}
-
-
-def _pairs(table: Table, data: str) -> np.ndarray:
-    """The errors with both seeds, ``(A, 2)``."""
-    first, second = (table.mae(data, seed=seed) for seed in (0, 1))
-    return np.array([[first[number], second[number]] for number in first if number in second]).reshape(-1, 2)

@@ -69,6 +69,16 @@ class Row:
         """The mean absolute error at the end."""
         return float(self.curve[-1])
 
+    @property
+    def corrected(self) -> float:
+        """The same after one factor, which fits the estimates to the truths: a training this short leaves a bias that
+        a longer one would not.
+        """
+        estimates, truths = self.counts[-1], self.truths
+        factor = (estimates @ truths) / (estimates @ estimates)
+        error = float(np.abs(factor * estimates - truths).mean())
+        return error if np.isfinite(error) else float("inf")
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -99,11 +109,20 @@ class Table:
             raise SettingError(f"data: {data!r} is not in the table; it has {', '.join(self.data) or 'no rows'}")
         return [row for row in self.rows if (row.data, row.longer) == (data, longer) and seed in (None, row.seed)]
 
-    def mae(self, data: str, *, seed: int | None = None, longer: bool = False) -> dict[int, float]:
-        """Number of an architecture → its error at the end of the training, the mean over its seeds."""
+    def mae(
+        self, data: str, *, seed: int | None = None, longer: bool = False, corrected: bool = False
+    ) -> dict[int, float]:
+        """Number of an architecture → its error at the end of the training, the mean over its seeds.
+
+        Args:
+            data: name of a data set.
+            seed: of the training; None for all.
+            longer: whether the longer trainings are meant.
+            corrected: after the factor of :attr:`Row.corrected`.
+        """
         errors: dict[int, list[float]] = {}
         for row in self.select(data, seed=seed, longer=longer):
-            errors.setdefault(row.number, []).append(row.mae)
+            errors.setdefault(row.number, []).append(row.corrected if corrected else row.mae)
         return {number: float(np.mean(some)) for number, some in errors.items()}
 
     def number(self, architecture: Architecture) -> int:
@@ -130,7 +149,7 @@ class Table:
 
 
 def _choices(architecture: Architecture) -> Any:
-    """What tells architectures apart: operations and poolings, without where they come from."""
+    """What tells architectures apart: their operations; the loss is the same for all."""
     edges = [
         (kind.name, node, source, operation)
         for kind in CELL_KINDS.values()
@@ -138,7 +157,7 @@ def _choices(architecture: Architecture) -> Any:
         for source, operation in sources.items()
         if operation != NONE
     ]
-    return (*sorted(edges), architecture.pooling)
+    return tuple(sorted(edges))
 
 
 def open_table(path: str | Path | None = None) -> Table:

@@ -53,8 +53,8 @@ def train(
 ) -> dict[str, Any]:
     """Train an architecture and judge it as it learns.
 
-    The loss is that of the architecture's own pyramid, which is searched with the cells. ``seed`` draws the first
-    weights and the order of the crops.
+    The loss is the same for all, three levels of averages, since pyramids with maxima count too many after so short a
+    training, whatever the cells. ``seed`` draws the first weights and the order of the crops.
 
     Returns:
         ``loss``, its mean over each twentieth of the training; and of each time that it was judged: ``steps``,
@@ -66,7 +66,7 @@ def train(
     flat = Flat(network)
     average = flat.weights.detach().clone()
     optimizer = torch.optim.Adam([flat.weights], betas=(0.9, 0.99), fused=True)
-    loss = create_loss(None, architecture.pooling)
+    loss = create_loss("sppl")
     order = crops.order(seed, recipe.steps * recipe.batch_size).reshape(recipe.steps, recipe.batch_size)
     points = {round(recipe.steps * (number + 1) / recipe.judged) for number in range(recipe.judged)}
     found: dict[str, Any] = {"loss": [], "steps": [], "seconds": [], "counts": []}

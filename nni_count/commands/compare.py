@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from nni_count.architecture import read_architecture
 from nni_count.comparing.results import Result, by_strategy, check_comparable, load_json, of_experiment, of_folder
 from nni_count.comparing.statistics import verdict
 from nni_count.comparing.tables import beside_published, caption, run_rows, strategy_rows, strategy_table
+from nni_count.errors import ArchitectureError, RunError
 from nni_count.pictures.comparisons import draw_comparison, draw_side_by_side
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
@@ -29,33 +32,59 @@ def compare(runs: Sequence[str | Path], *, out: str | Path) -> str:
         The text of ``comparison.md``.
 
     Raises:
-        RunError: a source is none of these, or has no finished trial, or two are judged by different metrics.
+        RunError: no source is one of these with a finished trial, or two are judged by different metrics. Sources that
+            are none are warned of and left out.
     """
     results: list[Result] = []
     evaluations: dict[str, dict[str, Any]] = {}
     remarks: list[str] = []
+    faults: list[str] = []
     for source in map(str, runs):
-        folder = Path(source)
-        if (folder / "evaluation.json").is_file():
-            evaluations[source] = load_json(folder / "evaluation.json")
-        elif (folder / "result.json").is_file():
-            results.append(of_folder(folder))
-        else:
-            found, left = of_experiment(source, folder)
-            results += found
-            remarks += left
+        try:
+            found, report, left = _read(source)
+        except RunError as error:
+            faults.append(str(error))
+            continue
+        results += found
+        evaluations |= report
+        remarks += left
+    if not results and not evaluations:
+        raise RunError("; ".join(faults) or "runs: name at least one")
+    for fault in faults:
+        warnings.warn(f"left out: {fault}", stacklevel=2)
+        remarks.append(f"Left out: {fault}.")
     # a run that is named twice, say by its folder and by its experiment, counts once
     results = list({result.folder.resolve() if result.folder else id(result): result for result in results}.values())
     check_comparable(results)
     run = open_run(out, "compare", {"runs": [str(source) for source in runs], "out": out})
     parts = []
     if results:
-        parts.append(_compare_trials(results, run.folder) + "".join(f"\n{remark}\n" for remark in remarks))
+        parts.append(_compare_trials(results, run.folder))
     if evaluations:
         parts.append(beside_published(evaluations))
+    parts += [f"{remark}\n" for remark in remarks]
     text = "\n".join(parts)
     write_text(run.folder / "comparison.md", text)
     return text
+
+
+def _read(source: str) -> tuple[list[Result], dict[str, dict[str, Any]], list[str]]:
+    """Trials, evaluations and remarks of a source, of which each can be told alone."""
+    folder = Path(source)
+    try:
+        if (folder / "evaluation.json").exists():
+            evaluation = {source: load_json(folder / "evaluation.json")}
+            beside_published(evaluation)
+            return [], evaluation, []
+        if (folder / "result.json").exists():
+            result = of_folder(folder)
+            strategy_table([result])
+            caption([result])
+            return [result], {}, []
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RunError(f"{source}: holds no result of nni-count trial or evaluate ({error!r}); leave it out") from error
+    found, left = of_experiment(source, folder)
+    return found, {}, left
 
 
 def _compare_trials(results: list[Result], folder: Path) -> str:
@@ -66,9 +95,10 @@ def _compare_trials(results: list[Result], folder: Path) -> str:
     draw_comparison(figures, metric, folder / "compare.png", title)
     best = {name: min(group, key=lambda result: result.rank) for name, group in groups.items()}
     files = {name: r.folder / "search" / "architecture.yaml" for name, r in best.items() if r.folder}
-    cells = {
-        f"{name}, seed {best[name].seed}": read_architecture(path) for name, path in files.items() if path.is_file()
-    }
+    cells = {}
+    for name, path in files.items():
+        with suppress(ArchitectureError):  # it is drawn where it is there
+            cells[f"{name}, seed {best[name].seed}"] = read_architecture(path)
     if cells:
         draw_side_by_side(cells, folder / "cells.png")
     return f"{strategy_table(results)}\n{title}\n\n{verdict(results)}\n"

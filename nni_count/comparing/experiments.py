@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.errors import RunError
+from nni_count.runs.plain import parse_json, read_json
 
 HOME = Path("~/nni-experiments").expanduser()  # where nnictl keeps its list, wherever the experiments are
 DATABASE = Path("db") / "nni.sqlite"
@@ -47,8 +47,11 @@ class NNITrial:
 def find_experiment(id: str) -> Path | None:
     """The folder of an experiment that nnictl has started on this machine; None where it knows no such id."""
     listed = HOME / ".experiment"
-    entries = json.loads(listed.read_text()) if listed.is_file() else {}
-    parent = Path(entries[id]["logDir"]) if id in entries else HOME
+    try:
+        entries = read_json(listed) if listed.is_file() else {}
+        parent = Path(entries[id]["logDir"]) if id in entries else HOME
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{listed}: nnictl's list cannot be read ({error!r}); give the experiment's folder") from error
     return parent / id if (parent / id / DATABASE).is_file() else None
 
 
@@ -70,11 +73,14 @@ def read_experiment(folder: Path) -> list[NNITrial]:
     except sqlite3.Error as error:
         raise RunError(f"{folder / DATABASE}: no readable data base of an NNI experiment ({error})") from error
     trials: dict[str, NNITrial] = {}
-    for id, status, data, path in events:
-        known = trials.get(id)
-        parameters = json.loads(data)["parameters"] if data else (known.parameters if known else {})
-        where = Path(path) if path and Path(path).is_dir() else None
-        trials[id] = NNITrial(id, status, parameters, _final(finals.get(id)), where)
+    try:
+        for id, status, data, path in events:
+            known = trials.get(id)
+            parameters = parse_json(data)["parameters"] if data else (known.parameters if known else {})
+            where = Path(path) if path and Path(path).is_dir() else None
+            trials[id] = NNITrial(id, status, parameters, _final(finals.get(id)), where)
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{folder / DATABASE}: holds trials that NNI did not write ({error!r})") from error
     return list(trials.values())
 
 
@@ -85,7 +91,7 @@ def read_export(path: Path) -> list[NNITrial]:
         RunError: the file is something else.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         return [
             NNITrial(row.get("trialJobId", row.get("id")), "SUCCEEDED", row["parameter"], _final(row["value"]))
             for row in rows
@@ -101,7 +107,7 @@ def _final(text: Any) -> dict[str, float] | None:
     """NNI wraps its figures in JSON once or twice."""
     value = text
     while isinstance(value, str):
-        value = json.loads(value)
+        value = parse_json(value)
     return {"default": float(value)} if isinstance(value, (int, float)) else value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from nni_count.comparing import experiments
 from nni_count.errors import RunError
+from nni_count.runs.plain import read_json
 
 #: what a trial costs, beside how good its network is
 COSTS = ("parameters", "flops", "search_seconds", "memory_mb")
@@ -74,9 +74,11 @@ def load_json(path: Path) -> dict[str, Any]:
         RunError: it cannot be read.
     """
     try:
-        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        loaded = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); run it again, or leave it out") from error
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path}: holds no figures by name; run it again, or leave it out")
     return loaded
 
 
@@ -91,9 +93,11 @@ def of_folder(folder: Path) -> Result:
         metric = facts["main_metric"]
         names = [name for name in (metric, "rmse", *COSTS) if name != "rmse" or name in facts]
         figures = {name: float(facts[name]) for name in names}
+        if not np.isfinite(list(figures.values())).all():
+            raise ValueError(f"figures are {figures}")
         larger = facts.get("larger_is_better", False)  # earlier ones, all of counting, do not say
-        return Result(facts["strategy"], facts["seed"], figures, metric, larger, facts, folder)
-    except (KeyError, TypeError, ValueError) as error:
+        return Result(str(facts["strategy"]), facts["seed"], figures, metric, larger, facts, folder)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise RunError(f"{folder}/result.json: no result of nni-count trial ({error!r}); leave it out") from error
 
 
@@ -113,6 +117,15 @@ def of_experiment(source: str, path: Path) -> tuple[list[Result], list[str]]:
                 "machine (nnictl experiment list --all shows them), nor an exported one"
             )
         trials = experiments.read_experiment(folder)
+    try:
+        return _finished(source, trials)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RunError(
+            f"{source}: holds trials with other figures than those of nni-count trial ({error!r})"
+        ) from error
+
+
+def _finished(source: str, trials: list[experiments.NNITrial]) -> tuple[list[Result], list[str]]:
     # after nnictl resume, NNI's grid proposes again what was running
     once = {str(sorted(trial.parameters.items())): trial for trial in reversed(trials) if _of_trial(trial)}
     finished = [result for trial in reversed(once.values()) if (result := _of_trial(trial))]

@@ -82,7 +82,7 @@ def caption(results: Sequence[Result]) -> str:
         "for steps": [fact["retraining"]["steps"] for fact in known],
         "space": [space(fact["network"]) for fact in known],
     }
-    words = [f"{name}: {' or '.join(map(str, sorted(set(values))))}" for name, values in facts.items()]
+    words = [f"{name}: {' or '.join(map(str, sorted(set(values), key=str)))}" for name, values in facts.items()]
     seeds = {name: sorted({str(r.seed) for r in group}) for name, group in by_strategy(results).items()}
     words.append(
         f"seeds {', '.join(next(iter(seeds.values())))} each"

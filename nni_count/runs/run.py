@@ -20,6 +20,8 @@ from nni_count.runs.plain import dump_yaml, parse_yaml, read_text
 FREE_ON_RESUME = {
     *("resume", "out", "callbacks", "compute.accelerator", "crops.num_workers", "crops.cache_gb"),
     *("budget.max_epochs", "budget.max_steps", "budget.max_time"),
+    # what is advised where the loss is no longer a number
+    *("recipe.learning_rate", "recipe.final_learning_rate", "recipe.gradient_clip", "compute.precision"),
 }
 
 

@@ -27,6 +27,7 @@ from nni_count.searching.space import Space
 from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages
+from nni_count.training.settings import Recipe
 
 CALIBRATION_BATCHES = 8
 
@@ -94,6 +95,7 @@ class AfterEpoch(Callback):
         table: costs and their budget, where there is one.
         validation: judges the strongest architecture; None to leave that out.
         early_stop: when the search ends by itself.
+        recipe: whose learning rate a resumed search goes on with.
     """
 
     run: Run
@@ -105,6 +107,7 @@ class AfterEpoch(Callback):
     table: CostTable | None
     validation: Validation | None
     early_stop: EarlyStop
+    recipe: Recipe
     #: what the last whole epoch found: the strategy's sample, its probabilities, and the provenance
     found: dict[str, Any] = field(default_factory=dict, init=False)
     history: list[Architecture] = field(default_factory=list, init=False)
@@ -115,6 +118,9 @@ class AfterEpoch(Callback):
             "found": self.found,
             "history": [architecture.to_dict() for architecture in self.history],
         }
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.recipe.adopt(checkpoint)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for loader, place in zip(self.loaders, state["loaders"], strict=True):
@@ -140,7 +146,7 @@ class AfterEpoch(Callback):
         if not all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters()):
             raise TrainingError(
                 f"weights are no longer numbers after epoch {trainer.current_epoch}; the checkpoint of the epoch "
-                "before is kept. Lower --learning_rate"
+                "before is kept. Lower --learning_rate, with --resume or in another --out"
             )
         alphas, betas = read_probabilities(module)
         self.found = {

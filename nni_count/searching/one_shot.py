@@ -102,6 +102,7 @@ def search_one_shot(
             table=table,
             validation=validation,
             early_stop=budget.early_stop,
+            recipe=job.recipe,
         )
         trainer = Trainer(
             accelerator=job.compute.accelerator,

@@ -49,7 +49,7 @@ class SpaceTraining(LightningModule):
 
     def rate(self, epoch: int) -> float:
         """The share of the first learning rate in an epoch; a resumed run may have been given more of them."""
-        final = self.recipe.final_learning_rate / self.recipe.learning_rate
+        final = self.recipe.final_share
         return final + (1 - final) * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs))) / 2
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -72,7 +72,8 @@ class SpaceTraining(LightningModule):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "
                 f"{self.trainer.current_epoch}, half for the {half}); the checkpoint of the epoch before is kept. "
-                "Lower --learning_rate, or look for faulty images with nni-count doctor"
+                "Lower --learning_rate, with --resume or in another --out, or look for faulty images with nni-count "
+                "doctor"
             )
         self.log(f"loss/{half}", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         self.log(half, loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)

@@ -93,7 +93,7 @@ class Retraining(pl.LightningModule):
         """The share of the first learning rate that the schedule asks for now."""
         if self.recipe.schedule == "paper":
             return float(PAPER_DECAY ** (self.global_step // PAPER_DECAY_STEPS))
-        final = self.recipe.final_learning_rate / self.recipe.learning_rate
+        final = self.recipe.final_share
         return final + (1 - final) * cosine(self.progress())
 
     def progress(self) -> float:
@@ -124,14 +124,17 @@ class Retraining(pl.LightningModule):
         judge = partial(self.task.loss, distance=self.distance)
         loss = self.network.training_loss(images, targets, judge, self.progress())
         if not torch.isfinite(loss):
-            # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
-            other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.global_step}; the last good checkpoint is kept. "
-                f"Lower --learning_rate, {other}or look for faulty images with nni-count doctor"
-            )
+            raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {self._remedy()}")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
+
+    def _remedy(self) -> str:
+        # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
+        other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
+        return (
+            "the last good checkpoint is kept. Lower --learning_rate, with --resume or in another --out, "
+            f"{other}or look for faulty images with nni-count doctor"
+        )
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         # Lightning's own refuses a fused optimiser
@@ -178,11 +181,14 @@ class Retraining(pl.LightningModule):
         self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.network.state_dict().values()):
+            raise TrainingError(f"weights are no longer numbers at step {self.global_step}; {self._remedy()}")
         checkpoint["best"] = self.best
         checkpoint["norms_are_frozen"] = self.norms_are_frozen
         checkpoint["loader"] = self.loader.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.recipe.adopt(checkpoint)
         self.best = checkpoint["best"]
         self.norms_are_frozen = checkpoint.get("norms_are_frozen", False)
         self.loader.load_state_dict(checkpoint["loader"])  # Lightning does so only when max_steps is set

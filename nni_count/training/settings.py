@@ -105,6 +105,23 @@ class Recipe:
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
 
+    @property
+    def final_share(self) -> float:
+        """The share of the first learning rate that is left at the end."""
+        return self.final_learning_rate / self.learning_rate if self.learning_rate else 1.0
+
+    def adopt(self, checkpoint: dict[str, Any]) -> None:
+        """Give a checkpoint of Lightning's this learning rate, so that a run can go on with another one."""
+        schedulers = checkpoint.get("lr_schedulers", [])
+        scheduled = {rate for scheduler in schedulers for rate in scheduler["base_lrs"]}
+        for group in (group for state in checkpoint.get("optimizer_states", []) for group in state["param_groups"]):
+            if (first := group.get("initial_lr")) in scheduled:
+                group.update(
+                    lr=self.learning_rate * (group["lr"] / first if first else 1), initial_lr=self.learning_rate
+                )
+        for scheduler in schedulers:
+            scheduler["base_lrs"] = [self.learning_rate] * len(scheduler["base_lrs"])
+
     def make_optimizer(self, parameters: Iterable[Any], fused: bool = False) -> torch.optim.Optimizer:
         """The optimiser of these parameters; ``fused`` is faster and rounds otherwise."""
         common: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused or None}

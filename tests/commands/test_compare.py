@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import sqlite3
 
 import numpy as np
@@ -254,3 +255,46 @@ def test_evaluations_stand_beside_what_was_published(tmp_path):
     assert "budget: trained 10.0 min, 900 steps; published: length not stated" in text
     assert "nothing is published of this network on these data" in text
     assert np.all([(tmp_path / "out" / name).exists() for name in ("comparison.md", "config.yaml")])
+
+
+def test_foreign_results_are_a_line_each_and_the_others_are_compared(tmp_path):
+    good = write_run(tmp_path / "good", "DARTS", 0, 12.0)
+    facts = json.loads((good / "result.json").read_text())
+    contents = ["", "[]", "3", "null", "{", "[" * 100_000, "{}", '{"a":' * 5000, json.dumps({**facts, "rmse": {}})]
+    for name in facts:
+        if name not in ("larger_is_better", "rmse"):
+            contents.append(json.dumps({key: value for key, value in facts.items() if key != name}))
+    for name, values in {
+        "main_metric": (3, [], "none"),
+        "mae": (None, "x", [1], float("nan"), float("inf"), 10**400),
+        "images": ([1], {}),
+        "retraining": (None, [], {"steps": []}),
+        "network": (None, [], 3),
+        "evaluations": ("x", {}),
+        "data": ([1],),
+    }.items():
+        contents += [json.dumps({**facts, name: value}) for value in values]
+    runs = []
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "result.json").write_text(content)
+        runs.append(tmp_path / f"{number}")
+    for number, content in enumerate(("[]", "{}", '{"data": 1}', '{"parameters": "x", "data": "x", "split": "y"}')):
+        (tmp_path / f"e{number}").mkdir()
+        (tmp_path / f"e{number}" / "evaluation.json").write_text(content)
+        runs.append(tmp_path / f"e{number}")
+    os.mkfifo(tmp_path / "0" / "evaluation.json")
+    (good / "search").mkdir()
+    (good / "search" / "architecture.yaml").write_text("d: 2001-01-01")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        text = compare([*runs, good], out=tmp_path / "out")
+    said = [str(warning.message) for warning in warned if "left out" in str(warning.message)]
+    assert len(said) == len(runs)
+    for run, line in zip(runs, said, strict=True):
+        assert str(run) in line
+        assert len(line) <= 500
+    assert text.count("Left out: ") == len(runs)
+    assert "| DARTS | 1 | 12.0 |" in text
+    with pytest.raises(RunError, match="leave it out"):
+        compare(runs, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()

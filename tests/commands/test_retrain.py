@@ -191,6 +191,27 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(shang
     assert checkpoint["global_step"] == 3  # the end of the first epoch
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
+    monkeypatch.setattr(Counting, "loss", lambda self, estimate, target, distance: distance(estimate, target))
+    rates = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    lower = {"learning_rate": 1e-5, "final_learning_rate": 1e-5, "callbacks": [Watch()]}
+    train(shanghaitech, tmp_path / "run", max_steps=20, resume=True, **lower)  # as the message advises
+    assert rates[1:] == pytest.approx([1e-5] * 16)
+    assert len(rates) == 17
+    assert max(rates) < 1.1e-5
+
+
+@pytest.mark.parametrize("settings", [{"validation_fraction": 0}, {}])
+def test_weights_that_are_no_numbers_are_neither_a_model_nor_a_checkpoint(shanghaitech, tmp_path, settings):
+    with pytest.raises(TrainingError, match=r"are no longer numbers|the loss is|no validation gave a number"):
+        train(shanghaitech, tmp_path / "run", max_steps=1, learning_rate=1e38, gradient_clip=None, **settings)
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
 
 def test_an_image_that_cannot_be_read_stops_with_its_name(shanghaitech, tmp_path):
     for path in (shanghaitech / "train_data" / "images").iterdir():

@@ -386,6 +386,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tmp_path
     assert checkpoint["epoch"] == 0
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
     assert read_architecture(tmp_path / "run" / "architecture.yaml").provenance["epochs"] == 1
+    disturb(when=0, presses=0)
+    run(tmp_path / "run", DARTS(), space=DisturbedSpace, resume=True, learning_rate=1e-5, final_learning_rate=1e-5)
+    rates = [
+        group["lr"] for optimizer in state(tmp_path / "run")["optimizer_states"] for group in optimizer["param_groups"]
+    ]
+    assert sorted(rates) == pytest.approx([1e-5, 6e-4])  # of the weights; that of α and β is the strategy's
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from nni_count.errors import Interrupted, NNICountError
+from nni_count.cli.faults import answer, guarded, shortened
 from nni_count.plugins import Entries
 
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
@@ -31,8 +31,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 after an error of the user's input or data, 130 after Ctrl-C."""
+    """Run a command; returns the exit code: 0, 2 after an error, 130 after Ctrl-C or a kill.
+
+    Whatever goes wrong is one line on stderr.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with guarded():
+        try:
+            code = _answer(arguments)
+            sys.stdout.flush()  # a full disk is told here, not when Python ends
+            return code
+        except (Exception, KeyboardInterrupt) as error:
+            return _fail(*answer(error, arguments[0]))
+
+
+def _answer(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -51,14 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(page(command, where.replace(":", "."), options))
         return 0
-    try:
-        return _run(command, where, options)
-    except Interrupted as error:
-        return _fail(str(error), 130)
-    except NNICountError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted; continue with --resume if the run has a checkpoint", 130)
+    return _run(command, where, options)
 
 
 def commands() -> dict[str, tuple[str, str]]:
@@ -85,7 +91,7 @@ def _help() -> str:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"nni-count: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"nni-count: error: {shortened(message)}", file=sys.stderr)
     return code
 
 

@@ -18,6 +18,7 @@ from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise, named
+from nni_count.runs.checkpoints import WholeCheckpoints
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
 from nni_count.tasks.task import Task, check_task, usual_task
@@ -37,9 +38,19 @@ class StopAtStep(Callback):
         self.run = run
         self.stop = stop
 
+    def on_train_start(self, *_: Any) -> None:
+        self.stop.listen()
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.stop.requested:
             trainer.save_checkpoint(self.run.last_checkpoint)
+            # the row of this step, which Lightning would write after this
+            trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.update_train_step_metrics()
+            self.stop.interrupt(self.run.folder, trainer.global_step)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.stop.requested and trainer.state.fn == "validate":  # after the training, whose end is saved
             self.stop.interrupt(self.run.folder, trainer.global_step)
 
 
@@ -122,7 +133,7 @@ def retrain(
     criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
     timer = budget.timer()
     length = _length(budget, timer, len(batches.crops))
-    run = open_run(
+    with open_run(
         out,
         "retrain",
         {
@@ -139,39 +150,39 @@ def retrain(
             "seed": seed,
         },
         resume=resume,
-    )
-    module = Retraining(
-        net.to(memory_format=torch.channels_last),
-        criterion,
-        task,
-        recipe=recipe,
-        length=length,
-        timer=timer,
-        loader=batches.crops,
-        validation=validation,
-    )
-    _fit(module, batches, run, callbacks or [], compute, resume=resume)
-    if not validation:
-        module.keep_last()
-    if not module.best:
-        raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
-    net.load_state_dict(module.best["state"])
-    facts = {
-        f"validation_{task.main_metric}": module.best["metric"],
-        "weights": module.best["weights"],
-        "step": module.best["step"],
-        "loss": criterion.settings,
-        "steps": module.global_step,
-        "seconds": round(timer.time_elapsed("train"), 1),
-        "data": dataset.name,
-        "training_images": len(training),
-        "validation_images": len(validation),
-        **task.prior(training),
-        "seed": seed,
-    }
-    trained = Model(net.cpu(), name, cells, task, facts)
-    save_model(trained, run.folder / "model.safetensors")
-    return trained
+    ) as run:
+        module = Retraining(
+            net.to(memory_format=torch.channels_last),
+            criterion,
+            task,
+            recipe=recipe,
+            length=length,
+            timer=timer,
+            loader=batches.crops,
+            validation=validation,
+        )
+        _fit(module, batches, run, callbacks or [], compute, resume=resume)
+        if not validation:
+            module.keep_last()
+        if not module.best:
+            raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
+        net.load_state_dict(module.best["state"])
+        facts = {
+            f"validation_{task.main_metric}": module.best["metric"],
+            "weights": module.best["weights"],
+            "step": module.best["step"],
+            "loss": criterion.settings,
+            "steps": module.global_step,
+            "seconds": round(timer.time_elapsed("train"), 1),
+            "data": dataset.name,
+            "training_images": len(training),
+            "validation_images": len(validation),
+            **task.prior(training),
+            "seed": seed,
+        }
+        trained = Model(net.cpu(), name, cells, task, facts)
+        save_model(trained, run.folder / "model.safetensors")
+        return trained
 
 
 def _length(budget: Budget, timer: Timer, batches: int) -> Length:
@@ -212,6 +223,7 @@ def _fit(
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],
             logger=run_loggers(run),
+            plugins=WholeCheckpoints(),
             enable_model_summary=False,
         )
         checkpoint = str(run.last_checkpoint) if resume else None

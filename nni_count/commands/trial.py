@@ -99,76 +99,76 @@ def trial(
         "random": random,
         **settings,
     }
-    run = open_run(out, "trial", everything, resume=resume, checkpointed=False)
-    folders = {name: run.folder / name for name in ("search", "retrain", "evaluation")}
+    with open_run(out, "trial", everything, resume=resume, checkpointed=False) as run:
+        folders = {name: run.folder / name for name in ("search", "retrain", "evaluation")}
 
-    def trained(architecture: Architecture, folder: Path, **other: Any) -> Model:
-        return train_network(
-            data=held_out, architecture=architecture, out=folder, resume=can_resume(folder), **{**training, **other}
-        )
+        def trained(architecture: Architecture, folder: Path, **other: Any) -> Model:
+            return train_network(
+                data=held_out, architecture=architecture, out=folder, resume=can_resume(folder), **{**training, **other}
+            )
 
-    try:
-        done = run.folder / "search.json"
-        if not done.is_file():
-            report = Report(task.main_metric)
-            if at_random:
-                briefly = {"budget": Budget(max_steps=random.steps)}
-                report.first_step()
-                random_search(
-                    space=space,
-                    train=lambda found, folder: trained(found, folder, **briefly),
-                    out=folders["search"],
-                    budget=random,
-                    settings={**training, **briefly},
-                    seed=seed,
-                    after=report.after_evaluation,
-                    resume=(folders["search"] / "config.yaml").is_file(),
-                )
-            else:
-                search(
-                    data=held_out,
-                    space=space,
-                    strategy=strategy,
-                    out=folders["search"],
-                    seed=seed,
-                    task=task,
-                    resume=can_resume(folders["search"]),
-                    callbacks=[report],
-                    **settings,
-                )
-            write_text(done, json.dumps({**report.facts(), "memory_mb": round(_peak_memory())}))
-        architecture = read_architecture(folders["search"] / "architecture.yaml")
-        draw_cells(architecture, folders["search"] / "cells.png")
-        finished = folders["retrain"] / "model.safetensors"
-        model = load_model(finished) if finished.is_file() else trained(architecture, folders["retrain"])
-    except Interrupted as error:
-        raise Interrupted(
-            f"{run.folder}: interrupted; nni-count trial --config {run.folder}/config.yaml --resume goes on"
-        ) from error
-    can_resume(folders["evaluation"])  # one that was not finished is done again
-    evaluation = evaluate(model=model, data=held_out, split="validation", out=folders["evaluation"])
-    searched = json.loads(done.read_text())
-    of_task = [name for name in (task.main_metric, "rmse") if name in evaluation]
-    figures = {
-        **{name: evaluation[name] for name in (*of_task, "parameters", "flops")},
-        "search_seconds": searched["search_seconds"],
-        "memory_mb": searched["memory_mb"],
-    }
-    result = {
-        "strategy": "random" if at_random else type(strategy).__name__,
-        "seed": seed,
-        "main_metric": task.main_metric,
-        "larger_is_better": task.larger_is_better,
-        **figures,
-        **searched,
-        "data": held_out.name,
-        "images": evaluation["images"],
-        "retraining": {name: model.facts[name] for name in ("steps", "seconds", "training_images")},
-        "network": architecture.network,
-    }
-    write_text(run.folder / RESULT, json.dumps(result, indent=2) + "\n")
-    tell(nni.report_final_result, {"default": figures.pop(task.main_metric), **figures})
-    return result
+        try:
+            done = run.folder / "search.json"
+            if not done.is_file():
+                report = Report(task.main_metric)
+                if at_random:
+                    briefly = {"budget": Budget(max_steps=random.steps)}
+                    report.first_step()
+                    random_search(
+                        space=space,
+                        train=lambda found, folder: trained(found, folder, **briefly),
+                        out=folders["search"],
+                        budget=random,
+                        settings={**training, **briefly},
+                        seed=seed,
+                        after=report.after_evaluation,
+                        resume=(folders["search"] / "config.yaml").is_file(),
+                    )
+                else:
+                    search(
+                        data=held_out,
+                        space=space,
+                        strategy=strategy,
+                        out=folders["search"],
+                        seed=seed,
+                        task=task,
+                        resume=can_resume(folders["search"]),
+                        callbacks=[report],
+                        **settings,
+                    )
+                write_text(done, json.dumps({**report.facts(), "memory_mb": round(_peak_memory())}))
+            architecture = read_architecture(folders["search"] / "architecture.yaml")
+            draw_cells(architecture, folders["search"] / "cells.png")
+            finished = folders["retrain"] / "model.safetensors"
+            model = load_model(finished) if finished.is_file() else trained(architecture, folders["retrain"])
+        except Interrupted as error:
+            raise Interrupted(
+                f"{run.folder}: interrupted; nni-count trial --config {run.folder}/config.yaml --resume goes on"
+            ) from error
+        can_resume(folders["evaluation"])  # one that was not finished is done again
+        evaluation = evaluate(model=model, data=held_out, split="validation", out=folders["evaluation"])
+        searched = json.loads(done.read_text())
+        of_task = [name for name in (task.main_metric, "rmse") if name in evaluation]
+        figures = {
+            **{name: evaluation[name] for name in (*of_task, "parameters", "flops")},
+            "search_seconds": searched["search_seconds"],
+            "memory_mb": searched["memory_mb"],
+        }
+        result = {
+            "strategy": "random" if at_random else type(strategy).__name__,
+            "seed": seed,
+            "main_metric": task.main_metric,
+            "larger_is_better": task.larger_is_better,
+            **figures,
+            **searched,
+            "data": held_out.name,
+            "images": evaluation["images"],
+            "retraining": {name: model.facts[name] for name in ("steps", "seconds", "training_images")},
+            "network": architecture.network,
+        }
+        write_text(run.folder / RESULT, json.dumps(result, indent=2) + "\n")
+        tell(nni.report_final_result, {"default": figures.pop(task.main_metric), **figures})
+        return result
 
 
 def _open(data: DataSetting) -> Dataset:

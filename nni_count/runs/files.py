@@ -6,26 +6,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: how the names of files begin that are still being written
+UNFINISHED = ".unfinished-"
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` (same suffix), moved onto it when the block ends well, else removed."""
+    """A temporary path beside ``path`` (same suffix), moved onto it when the block ends well, else removed.
+
+    What is written is on the disk before the move, so that a power cut too leaves the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written; its ``filename`` is ``path``.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files for the owner alone
         temporary.replace(path)
+    except OSError as error:
+        unnamed = error.filename is None or UNFINISHED in os.fsdecode(error.filename)
+        if error.errno is None or not unnamed:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # by the name that the user knows
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) whole or not at all."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed had not finished, at any depth."""
+    for left in folder.rglob(f"{UNFINISHED}*"):
+        left.unlink(missing_ok=True)

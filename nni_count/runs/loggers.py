@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import csv
-import os
+from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from nni_count.runs.run import Run
+from nni_count.runs.tables import write_table
 
 
 class _ContinuedWriter(ExperimentWriter):
-    """Goes on with a ``metrics.csv`` that is there; Lightning would remove it when a run is resumed."""
+    """Goes on with a ``metrics.csv`` that is there; Lightning would remove it when a run is resumed.
+
+    Rows of the steps that a resumed run does again are taken out before its first row.
+    """
+
+    earlier: list[dict[str, str]]
 
     def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="") as file:
-                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+        self.earlier = self._read()
+        self.metrics_keys = sorted(self.earlier[0]) if self.earlier else []
+
+    def _read(self) -> list[dict[str, str]]:
+        """The rows that are there; the last one may have been torn by a kill or a full disk."""
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return []
+        *lines, torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        rows = list(csv.DictReader(lines))
+        if torn or any(None in row.values() for row in rows):
+            rows = [row for row in rows if None not in row.values()]
+            write_table(path, rows, rows[0] if rows else ["step"])
+        return rows
+
+    def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
+        super().log_metrics(metrics_dict, step)
+        if self.earlier:
+            self._take_out(self.metrics[-1])
+
+    def _take_out(self, first: dict[str, Any]) -> None:
+        def stays(row: dict[str, str]) -> bool:
+            step = int(row["step"])
+            return step < first["step"] or (step == first["step"] and {n for n, v in row.items() if v} != {*first})
+
+        kept = [row for row in self.earlier if stays(row)]
+        if len(kept) < len(self.earlier):
+            write_table(self.metrics_file_path, kept, self.metrics_keys)
+        self.earlier = []
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        write_table(self.metrics_file_path, self._read(), fieldnames)
 
 
 def run_loggers(run: Run) -> list[Logger]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nni_count.errors import Interrupted, RunError
 from nni_count.runs.describe import describe
-from nni_count.runs.files import write_text
+from nni_count.runs.files import UNFINISHED, remove_unfinished, write_text
+from nni_count.runs.owner import OWNER, Owner
 from nni_count.runs.plain import dump_yaml, parse_yaml, read_text
 
 #: settings that may differ when a run is continued
@@ -24,12 +26,28 @@ FREE_ON_RESUME = {
     *("recipe.learning_rate", "recipe.final_learning_rate", "recipe.gradient_clip", "compute.precision"),
 }
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+#: commands that can continue a run
+RESUMABLE = ("search", "retrain", "trial", "random search")
+
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with ``config.yaml``, ``checkpoints/`` and what the command makes."""
+    """A folder with ``config.yaml``, ``checkpoints/`` and what the command makes.
+
+    It belongs to this process until the end of a ``with`` block, or until nothing refers to it any more.
+    """
 
     folder: Path
+    owner: Owner | None = field(default=None, repr=False, compare=False)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.owner is not None:
+            self.owner.release()
 
     @property
     def checkpoints(self) -> Path:
@@ -59,16 +77,28 @@ def open_run(
     folder = Path(out)
     config_file = folder / "config.yaml"
     configuration = {**describe(settings), "out": os.fspath(out)}
-    if resume:
-        _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder}: is not empty; choose another --out, or continue that run with --resume")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
+        else:
+            _check_empty(folder, command)
+            folder.mkdir(parents=True, exist_ok=True)
+        run = Run(folder, Owner(folder))
+        if not resume:
+            _check_empty(folder, command)  # another process may have had it meanwhile
+        remove_unfinished(folder)
         write_text(config_file, f"# nni-count {command}\n" + dump_yaml(configuration))
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
-    return Run(folder)
+    return run
+
+
+def _check_empty(folder: Path, command: str) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name != OWNER and UNFINISHED not in path.name for path in folder.iterdir()):
+        remedy = ", or continue that run with --resume" if command in RESUMABLE else ""
+        raise RunError(f"{folder}: is not empty; choose another --out{remedy}")
 
 
 def can_resume(folder: Path) -> bool:
@@ -87,10 +117,12 @@ def _check_resumable(
     try:
         text = read_text(config_file)
         before = parse_yaml(text)
+        if not isinstance(before, dict):
+            raise ValueError("no settings by name")
     except (OSError, ValueError) as error:
         raise RunError(f"{config_file}: cannot be read ({error}); begin the run again in another --out") from error
     found = text.partition("\n")[0].removeprefix("# nni-count ")
-    if found != command or not isinstance(before, dict):
+    if found != command:
         raise RunError(f"{run.folder}: holds a run of '{found}', not of '{command}'; choose another --out")
     for name, was, now in _differences(before, configuration):
         if name not in FREE_ON_RESUME:
@@ -117,22 +149,30 @@ def rank() -> int:
 def graceful_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C or kill into a request to stop at the end of a step, the second into an immediate end."""
     stop = Stop()
-    try:
-        before = {number: signal.signal(number, stop.request) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are not ours there
-        yield stop
-        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop.listen()
     try:
         yield stop
+    except SystemExit as error:  # how Lightning answers a second Ctrl-C
+        if not stop.requested:
+            raise
+        raise KeyboardInterrupt from error
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Stop:
     """Whether a stop was asked for."""
 
     requested = False
+
+    def listen(self) -> None:
+        """Answer the signals; again once Lightning has put its own answer before ours, which ends within a step."""
+        if threading.current_thread() is threading.main_thread():  # signals are not ours elsewhere
+            for number in SIGNALS:
+                signal.signal(number, self.request)
 
     def request(self, *_: object) -> None:
         if self.requested:

@@ -129,6 +129,7 @@ class AfterEpoch(Callback):
         self.history = [Architecture.from_dict(found) for found in state["history"]]
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.stop.listen()
         if not trainer.strategy.broadcast(self.run.last_checkpoint.is_file()):
             trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
 

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from nni_count.architecture import Architecture, read_architecture
 from nni_count.data import split_off
 from nni_count.errors import RunError, SettingError
+from nni_count.runs.checkpoints import WholeCheckpoints
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
 from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
@@ -90,8 +91,8 @@ def search_one_shot(
         validation = Validation(job.task, judged, loaders[0], job.crops.cache_bytes // 8)
     warm_up = WarmUp(getattr(strategy, "warmup_epochs", 0), budget.max_epochs, timer)
     # the first process opens the folder before Lightning starts the others
-    run = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
-    with graceful_stop() as stop:
+    opened = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
+    with opened as run, graceful_stop() as stop:
         after_epoch = AfterEpoch(
             run,
             stop,
@@ -129,6 +130,7 @@ def search_one_shot(
                 ),
             ],
             logger=run_loggers(run),
+            plugins=WholeCheckpoints(),
             enable_model_summary=False,
         )
         trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
@@ -182,8 +184,6 @@ def _fit(
     mend(evaluator.module)
     try:
         evaluator.evaluate(space)
-    except SystemExit as error:  # how Lightning answers a second Ctrl-C
-        raise KeyboardInterrupt from error
     except RuntimeError as error:
         if checkpoint is None or "loading state_dict" not in str(error):
             raise

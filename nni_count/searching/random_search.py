@@ -72,22 +72,25 @@ def random_search(
         resume: continue the search in ``out``; evaluations that are whole are not done again.
     """
     # a resumed search may be given more time
-    run = open_run(out, "random search", {"seed": seed, "retrain": settings}, resume=resume, checkpointed=False)
-    generator = np.random.RandomState(seed)
-    rows: list[dict[str, Any]] = []
-    while budget.evaluations is None or len(rows) < budget.evaluations:
-        spent = sum(row["seconds"] for row in rows)
-        if rows and budget.seconds is not None and spent + spent / len(rows) / 2 > budget.seconds:
-            break
-        architecture = draw(space, generator)
-        rows.append(_evaluate(architecture, train, run.folder / f"{len(rows):03}"))
-        best = (max if rows[-1]["larger_is_better"] else min)(rows, key=lambda row: row["metric"])
-        if best is rows[-1]:
-            write_architecture(architecture, run.folder / "architecture.yaml")
-        write_table(run.folder / "evaluations.csv", [{"evaluation": number, **row} for number, row in enumerate(rows)])
-        if after:
-            after({**rows[-1], "best": best["metric"]})
-    return read_architecture(run.folder / "architecture.yaml")
+    described = {"seed": seed, "retrain": settings}
+    with open_run(out, "random search", described, resume=resume, checkpointed=False) as run:
+        generator = np.random.RandomState(seed)
+        rows: list[dict[str, Any]] = []
+        while budget.evaluations is None or len(rows) < budget.evaluations:
+            spent = sum(row["seconds"] for row in rows)
+            if rows and budget.seconds is not None and spent + spent / len(rows) / 2 > budget.seconds:
+                break
+            architecture = draw(space, generator)
+            rows.append(_evaluate(architecture, train, run.folder / f"{len(rows):03}"))
+            best = (max if rows[-1]["larger_is_better"] else min)(rows, key=lambda row: row["metric"])
+            if best is rows[-1]:
+                write_architecture(architecture, run.folder / "architecture.yaml")
+            write_table(
+                run.folder / "evaluations.csv", [{"evaluation": number, **row} for number, row in enumerate(rows)]
+            )
+            if after:
+                after({**rows[-1], "best": best["metric"]})
+        return read_architecture(run.folder / "architecture.yaml")
 
 
 def _evaluate(architecture: Architecture, train: Callable[[Architecture, Path], Model], folder: Path) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 import os
 import signal
+import socket
 import stat
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
@@ -67,3 +71,44 @@ def test_the_first_ctrl_c_asks_and_the_second_ends(tmp_path):
         with pytest.raises(Interrupted, match="step 7; continue with --resume"):
             stop.interrupt(tmp_path, 7)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_has_one_owner(tmp_path):
+    """Another process is refused while the run lasts; one that was killed, or has ended, keeps nobody out."""
+    ask = (
+        "import sys\nfrom nni_count.errors import RunError\nfrom nni_count.runs.run import open_run\n"
+        "try:\n    run = open_run(sys.argv[1], 'trial', {}, resume=True, checkpointed=False)\n"
+        "except RunError as error:\n    print(error)\nelse:\n    print('free', flush=True)\n    sys.stdin.read()\n"
+    )
+
+    def other(**options):
+        return subprocess.Popen([sys.executable, "-c", ask, str(tmp_path / "run")], stdout=-1, text=True, **options)
+
+    with open_run(tmp_path / "run", "trial", {}) as run:
+        child = os.fork()
+        if child == 0:  # a worker, which may outlive the run by a little
+            time.sleep(60)
+            os._exit(0)
+        refused = other().communicate()[0]
+        assert f"process {os.getpid()} on {socket.gethostname()} is running it; wait for its end" in refused
+    second = other(stdin=-1)
+    assert second.stdout.readline() == "free\n"  # though the worker lives
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with pytest.raises(RunError, match=f"process {second.pid} on"):
+        open_run(run.folder, "trial", {}, resume=True, checkpointed=False)
+    second.kill()
+    second.wait()
+    assert (run.folder / ".owner").is_file()  # nobody's now
+    (run.folder / ".unfinished-x.png").touch()
+    open_run(run.folder, "trial", {}, resume=True, checkpointed=False)
+    assert [path.name for path in run.folder.iterdir()] == ["config.yaml"]
+
+
+def test_a_damaged_configuration_is_told(tmp_path):
+    for text in (b"# nni-count trial\n- a\n", b"# nni-count trial\n\xff: [", b"# nni-count trial\nx: {"):
+        (tmp_path / "config.yaml").write_bytes(text)
+        with pytest.raises(RunError, match=r"config\.yaml: cannot be read \(.*\); begin the run again"):
+            open_run(tmp_path, "trial", {}, resume=True, checkpointed=False)
+    with pytest.raises(RunError, match="File name too long"):
+        open_run(tmp_path / ("x" * 300), "trial", {})

@@ -78,25 +78,33 @@ def search_by_trials(
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise SettingError(f"trials.port: {port} is in use; give another, or none for a free one")
-    run = open_run(out, "search", settings, resume=resume)
-    record = Record(run, cast(Space, space), job.task, job.provenance, resume=resume)
-    missing = trials.number - len(record.trials)
-    if missing > 0:
-        run.checkpoints.mkdir(exist_ok=True)
-        if not resume:
-            write_text(run.last_checkpoint, "[]")
-        candidate_file = run.checkpoints / "candidate.pkl"
-        candidate.save(candidate_file)
-        seed_strategy(strategy, candidate.seed)
-        evaluator = FunctionalEvaluator(run_candidate, candidate_file=str(candidate_file.resolve()))
-        with graceful_stop() as stop:
-            experiment = Experiment(
-                space, evaluator, strategy, _config(run, trials, missing), record=record, stop=stop, total=trials.number
+    with open_run(out, "search", settings, resume=resume) as run:
+        record = Record(run, cast(Space, space), job.task, job.provenance, resume=resume)
+        missing = trials.number - len(record.trials)
+        if missing > 0:
+            run.checkpoints.mkdir(exist_ok=True)
+            if not resume:
+                write_text(run.last_checkpoint, "[]")
+            candidate_file = run.checkpoints / "candidate.pkl"
+            candidate.save(candidate_file)
+            seed_strategy(strategy, candidate.seed)
+            evaluator = FunctionalEvaluator(run_candidate, candidate_file=str(candidate_file.resolve()))
+            with graceful_stop() as stop:
+                experiment = Experiment(
+                    space,
+                    evaluator,
+                    strategy,
+                    _config(run, trials, missing),
+                    record=record,
+                    stop=stop,
+                    total=trials.number,
+                )
+                _run(experiment, port)
+        if record.best is None:
+            raise RunError(
+                f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again"
             )
-            _run(experiment, port)
-    if record.best is None:
-        raise RunError(f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again")
-    return distinct(record.ranked(), max(1, job.budget.verify.candidates))
+        return distinct(record.ranked(), max(1, job.budget.verify.candidates))
 
 
 def _check(job: Job) -> None:

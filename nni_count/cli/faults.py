@@ -1,0 +1,159 @@
+"""Where whatever went wrong becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import platform
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import metadata
+from typing import Any
+
+from nni_count.errors import Interrupted, NNICountError
+
+LONGEST = 500  # letters of an error line
+
+MEMORY = {
+    **dict.fromkeys(("retrain", "search", "trial", "demo"), "lower --batch_size, --crop_size or --cache_gb"),
+    **dict.fromkeys(("evaluate", "doctor"), "lower --data.max_side"),
+}
+REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "it may have been moved or removed; check the path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "check the disk",
+}
+#: what PyTorch, OpenCV and the C library say where memory is wanting
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "insufficient memory", "bad alloc")
+
+
+def answer(error: BaseException, command: str) -> tuple[str, int]:
+    """The line and the exit code for what ended a command: 130 where it was interrupted, else 2.
+
+    What nobody foresaw is one line as well; its traceback is in a log that the line names.
+    """
+    from nni_count.runs.run import RESUMABLE
+
+    again = "continue with --resume" if command in RESUMABLE else "run it again in another --out"
+    if isinstance(error, Interrupted):
+        return str(error), 130
+    if isinstance(error, KeyboardInterrupt):
+        resumable = "; continue with --resume if the run has a checkpoint" if command in RESUMABLE else ""
+        return f"interrupted{resumable}", 130
+    if isinstance(error, NNICountError):
+        return str(error), 2
+    said = str(error).lower()
+    system = isinstance(error, OSError) and error.errno is not None
+    if isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
+        return f"not enough memory ({_first_line(error)}); {MEMORY.get(command, 'give smaller images')}", 2
+    if "dataloader worker" in said:
+        return f"a process that prepares batches was ended, for want of memory perhaps; lower --num_workers, {again}", 2
+    if isinstance(error, OSError) and system:
+        what = error.strerror or os.strerror(error.errno or 0)
+        remedy = REMEDIES.get(error.errno or 0)
+        place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes, os.PathLike)) else "the system"
+        return f"{place}: {what}; {f'{remedy}, then ' if remedy else ''}{again}", 2
+    return (
+        f"{type(error).__name__}: {_first_line(error)}; this is a fault of NNI-Count's: report it, with {_log(error)}",
+        2,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _log(error: BaseException) -> str:
+    """Where the traceback was written."""
+    versions = {name: metadata.version(name) for name in ("nni-count", "torch") if _installed(name)}
+    head = (
+        f"nni-count {' '.join(sys.argv[1:])}\n{platform.platform()}, Python {platform.python_version()}, {versions}\n"
+    )
+    try:
+        handle, name = tempfile.mkstemp(prefix="nni-count-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(head + "".join(traceback.format_exception(error)))
+    except OSError as full:
+        return f"the traceback, for which there was no room in {tempfile.gettempdir()} ({full.strerror})"
+    return name
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(metadata.version(package))
+    except metadata.PackageNotFoundError:  # run from its sources
+        return False
+
+
+def shortened(message: str) -> str:
+    """A message as one line of bearable length: what was found, and the remedy at its end."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 203]} … {line[-200:]}"
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Answer a kill as Ctrl-C is answered, and go on where nobody reads the output any more (``| head``)."""
+    main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
+    before = signal.signal(signal.SIGTERM, _interrupt) if main else None
+    try:
+        with redirect_stdout(_patient(sys.stdout)), redirect_stderr(_patient(sys.stderr)):
+            yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _patient(stream: Any) -> Any:
+    return None if stream is None else Patient(stream)
+
+
+class Patient:
+    """A stream whose reader may leave: what is written after that is dropped.
+
+    Letters that it cannot show are escaped.
+    """
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)

@@ -1,0 +1,81 @@
+"""Checkpoints that are whole, the one before kept beside the last, and damage told before anything is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from nni_count.errors import RunError
+from nni_count.runs.files import whole
+
+PREVIOUS = "previous.ckpt"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints here. Its own way copies over the only one there is."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write it beside its place; the one that was there becomes ``previous.ckpt``."""
+        path = Path(path)
+        with whole(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+            if path.is_file():
+                _keep(path, path.with_name(PREVIOUS))
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        """Read it.
+
+        Raises:
+            RunError: it is damaged; the message names the state that can be used.
+        """
+        found: dict[str, Any] = read_checkpoint(
+            Path(path), lambda: super(WholeCheckpoints, self).load_checkpoint(path, *arguments, **settings)
+        )
+        return found
+
+
+def read_checkpoint(path: Path, read: Callable[[], Any]) -> Any:
+    """What ``read`` reads from a checkpoint without damage."""
+    fault = damage(path)
+    if fault is None:
+        try:
+            return read()
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # the unpickler raises whatever the bytes make it raise
+            fault = f"it holds something else: {str(error).strip().partition(chr(10))[0][:200]}"
+    earlier = path.with_name(PREVIOUS)
+    remedy = f"remove {path.parent.parent} and start again"
+    if earlier.is_file() and damage(earlier) is None:
+        remedy = f"the state before it is whole: mv {earlier} {path}, then --resume again"
+    raise RunError(f"{path}: is damaged ({fault}); {remedy}")
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with the bytes of a checkpoint, by the checksums that it holds; None if nothing."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            torn = file.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # flipped bits make zipfile raise more than BadZipFile
+        return str(error) or type(error).__name__
+    return None if torn is None else f"bad checksum of {torn}"
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, which takes no room, or copy it where the file system has no such names."""
+    with whole(previous) as temporary:
+        temporary.unlink()
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)

@@ -1,0 +1,108 @@
+"""Whatever goes wrong below a command is one line and the right exit code."""
+
+import errno
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import nni_count.cli as cli
+from nni_count.errors import Interrupted
+
+
+def cv2_memory():
+    cv2.resize(np.zeros((4, 4), np.uint8), (2**20, 2**20))
+
+
+def raising(error):
+    def run(*_):
+        raise error
+
+    return run
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device", "runs/x/counts.csv")
+
+
+@pytest.mark.parametrize(
+    ("run", "command", "code", "line"),
+    [
+        (full, "retrain", 2, "runs/x/counts.csv: No space left on device; make room, then continue with --resume"),
+        (full, "predict", 2, "make room, then run it again in another --out"),
+        (lambda *_: open("/no/such/file"), "doctor", 2, "/no/such/file: No such file or directory; it may have been"),
+        (lambda *_: Path("x" * 300).stat(), "doctor", 2, "File name too long; choose a shorter name"),
+        (raising(PermissionError(errno.EACCES, "denied", b"caf\xe9")), "doctor", 2, "denied; check its permissions"),
+        (raising(OSError(errno.EIO, "Input/output error")), "doctor", 2, "the system: Input/output error; check the"),
+        (lambda *_: np.zeros(1 << 60, np.uint8), "predict", 2, "not enough memory (Unable to allocate"),
+        (lambda *_: torch.zeros(1 << 50), "retrain", 2, "); lower --batch_size, --crop_size or --cache_gb"),
+        (lambda *_: cv2_memory(), "evaluate", 2, "lower --data.max_side"),
+        (raising(MemoryError()), "evaluate", 2, "not enough memory (MemoryError)"),
+        (
+            raising(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")),
+            "retrain",
+            2,
+            "a process that prepares batches was ended, for want of memory perhaps; lower --num_workers, continue",
+        ),
+        (raising(KeyboardInterrupt()), "retrain", 130, "interrupted; continue with --resume if the run"),
+        (raising(KeyboardInterrupt()), "predict", 130, "error: interrupted\n"),
+        (lambda *_: os.kill(os.getpid(), signal.SIGTERM), "doctor", 130, "error: interrupted\n"),
+        (raising(Interrupted("runs/x: interrupted after step 3")), "retrain", 130, "interrupted after step 3"),
+    ],
+)
+def test_what_the_machine_does_is_a_line_with_a_remedy(run, command, code, line, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_run", run)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main([command]) == code
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_nobody_foresaw_is_a_line_that_names_a_log(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cli, "_run", lambda *_: {}["some\nthing"])
+    assert cli.main(["retrain"]) == 2
+    said = capsys.readouterr().err
+    (log,) = re.findall(r"a fault of NNI-Count's: report it, with (\S+)\n", said)
+    assert said.count("\n") == 1
+    assert "Traceback" in Path(log).read_text()
+    assert "KeyError" in Path(log).read_text()
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    assert cli.main(["retrain"]) == 2
+    assert "no room" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "_run", raising(ValueError("x" * 3000)))
+    cli.main(["retrain"])
+    assert len(capsys.readouterr().err) < 530
+
+
+def test_a_reader_that_leaves_ends_nothing(monkeypatch):
+    """As ``| head -1`` does; what is said in letters that the stream has not is escaped."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(os.fdopen(writing, "wb"), encoding="ascii"))
+
+    def run(*_):
+        print("α" * 100_000)
+        print("more", flush=True)
+        return 2
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main(["doctor"]) == 2
+
+
+def test_a_full_disk_behind_the_output_is_told():
+    code = "from nni_count.cli import main; raise SystemExit(main(['--version']))"
+    with open("/dev/full", "w") as out:
+        done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr

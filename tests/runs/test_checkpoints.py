@@ -1,0 +1,116 @@
+import contextlib
+import csv
+import errno
+import os
+
+import pytest
+import torch
+
+from nni_count.errors import RunError
+from nni_count.runs.checkpoints import WholeCheckpoints
+from nni_count.runs.files import UNFINISHED, whole
+from nni_count.runs.loggers import _ContinuedWriter
+
+STATE = {"weights": torch.arange(1000.0), "global_step": 3}
+
+
+def save(path, step):
+    WholeCheckpoints().save_checkpoint({**STATE, "global_step": step}, path)
+
+
+def load(path):
+    return WholeCheckpoints().load_checkpoint(path, weights_only=True)
+
+
+def flipped(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_the_one_before_stays_beside_the_last(tmp_path):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    for step in (1, 2, 3):
+        save(path, step)
+    assert load(path)["global_step"] == 3
+    assert load(path.with_name("previous.ckpt"))["global_step"] == 2
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_a_write_that_fails_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    save(path, 1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left.*(last|previous)\.ckpt"):
+            patch.setattr(os, name, full)
+            save(path, 2)
+        assert load(path)["global_step"] == 1
+        assert {file.name for file in tmp_path.iterdir()} <= {"last.ckpt", "previous.ckpt"}
+
+
+def test_every_damage_is_told_and_the_remedy_works(tmp_path):
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    save(path, 1)
+    good = path.read_bytes()
+    for spoilt in (b"", good[: len(good) // 2], good[:-1], b"text\n", b"\x80\x04K\x01."):
+        path.write_bytes(spoilt)
+        with pytest.raises(
+            RunError, match=rf"last\.ckpt: is damaged \(.*\); remove {tmp_path / 'run'} and start again"
+        ):
+            load(path)
+    path.write_bytes(good)
+    save(path, 2)
+    for place in range(0, len(good), 97):  # nothing is read that is not what was written
+        flipped(path, place)
+        with contextlib.suppress(RunError):
+            assert torch.equal(load(path)["weights"], STATE["weights"])
+        flipped(path, place)
+    flipped(path, len(good) // 2)
+    with pytest.raises(RunError, match="the state before it is whole: mv ") as told:
+        load(path)
+    source, target = str(told.value).partition("mv ")[2].partition(",")[0].split()
+    os.replace(source, target)
+    assert load(path)["global_step"] == 1
+
+
+def test_what_is_no_checkpoint_is_told_though_its_sums_are_right(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"model": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(RunError, match=r"is damaged \(it holds something else"):
+        load(path)
+
+
+def test_an_error_names_the_file_that_was_meant(tmp_path):
+    long = tmp_path / ("x" * 300 + ".txt")
+    with pytest.raises(OSError, match="File name too long") as told, whole(long) as temporary:
+        temporary.write_text("x")
+    assert told.value.filename == str(long)
+    with pytest.raises(OSError, match="No space") as told, whole(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert told.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(FileNotFoundError) as told, whole(tmp_path / "a.txt"):
+        open(tmp_path / "other.txt")
+    assert told.value.filename == str(tmp_path / "other.txt")
+    assert not list(tmp_path.glob(f"{UNFINISHED}*"))
+
+
+def logged(folder, rows):
+    writer = _ContinuedWriter(str(folder))
+    for step, figures in rows:
+        writer.log_metrics(figures, step)
+        writer.save()
+    return [(int(row["step"]), row["loss"] or row["mae"]) for row in csv.DictReader(open(folder / "metrics.csv"))]
+
+
+def test_a_resumed_run_has_each_step_once(tmp_path):
+    logged(tmp_path, [(9, {"loss": 1}), (19, {"loss": 2}), (19, {"mae": 3}), (29, {"loss": 4}), (39, {"loss": 5})])
+    rows = logged(tmp_path, [(29, {"loss": 6}), (29, {"mae": 7}), (39, {"loss": 8}), (49, {"loss": 9})])
+    assert rows == [(9, "1"), (19, "2"), (19, "3"), (29, "6"), (29, "7"), (39, "8"), (49, "9")]
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("59,1")  # torn by a kill
+    rows = logged(tmp_path, [(49, {"mae": 1}), (59, {"loss": 1})])
+    assert rows[-3:] == [(49, "9"), (49, "1"), (59, "1")]

@@ -210,7 +210,7 @@ def _panel(look: Look, note: str) -> Panel:
 
 def _write_pairs(pairs: list[Pair], root: Path, folder: Path) -> None:
     """The pairs side by side, and a list of the training images among them."""
-    lines = [f"# images of the training part of {root} that look like images of another part"]
+    lines: list[str] = []
     for pair in pairs:
         if pair.first.split == "train":
             path = pair.first.sample.path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ READERS: Mapping[str, type[Dataset]] = Entries(
         "labelme": "nni_count.data.readers.labelme:LabelMe",
         "cvat": "nni_count.data.readers.cvat:CVAT",
         "voc": "nni_count.data.readers.voc:VOC",
+        "masks": "nni_count.data.readers.mask_folders:MaskFolders",
+        "mat": "nni_count.data.readers.mat_points:MatPoints",
     },
 )
 
@@ -77,9 +79,11 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
     if format is not None and format not in list(READERS):
         raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
-    found = [name for name in fitting(root) if format in (None, name)]
+    found = fitting(root) if format is None else [format] if READERS[format].recognises(root) else []
+    meant = "" if found else " or ".join(map(str, islice(_meant(root, format), 3)))
+    if format and not meant and issubclass(READERS[format], OwnData):
+        found = [format]  # which decides, whatever people's own files look like
     if not found:
-        meant = " or ".join(map(str, islice(_meant(root), 3)))
         remedy = f"do you mean {meant}?" if meant else "check the path or give --data.format"
         what = f"is not laid out as {format}: {READERS[format].layout}" if format else "no known layout"
         raise DataError(f"{root}: {what} (known: {', '.join(READERS)}); {remedy}")
@@ -115,16 +119,32 @@ def _described(data: Mapping[str, Any], beside: Mapping[str, Any]) -> Dataset:
 
 def fitting(root: Path) -> list[str]:
     """The layouts that a folder has, by name; more than one where its files leave doubt."""
+    general = {name for name, reader in READERS.items() if getattr(reader, "general", False)}
+    special = _recognised(root, READERS.keys() - general)
+    # a part of a public set may look like one of those
+    inside = any(_recognised(folder, READERS.keys() - _own()) for folder in root.absolute().parents[:2])
+    return special or ([] if inside else _recognised(root, general))
+
+
+def _recognised(root: Path, layouts: Collection[str]) -> list[str]:
     try:
-        return [name for name, reader in READERS.items() if reader.recognises(root)]
+        return [name for name, reader in READERS.items() if name in layouts and reader.recognises(root)]
     except OSError:  # what may not be read has none
         return []
 
 
-def _meant(root: Path) -> Iterator[Path]:
-    """Folders above and below that have a layout, where a path is a step or two off."""
-    # people annotate their own images in formats that may lie anywhere: those say nothing here
-    own = {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
-    yield from (folder for folder in root.absolute().parents[:2] if not {*fitting(folder)} <= own)
-    below = islice(chain(root.glob("*/"), root.glob("*/*/")), 200)
-    yield from (folder for folder in sorted(below) if folder.is_dir() and fitting(folder))
+def _own() -> set[str]:
+    """The layouts of people's own images, which may lie anywhere."""
+    return {name for name, reader in READERS.items() if issubclass(reader, OwnData)}
+
+
+def _meant(root: Path, format: str | None = None) -> Iterator[Path]:
+    """Folders below, and those a step or two above, that have a layout, or the one that is asked for."""
+    below = islice(chain.from_iterable(root.glob(f"{'*/' * depth}") for depth in (1, 2, 3, 4)), 400)
+    meant: list[Path] = []
+    above = root.absolute().parents[:2]
+    for folder in chain(above, (folder for folder in below if folder.is_dir())):
+        found = {*fitting(folder)} - (_own() if folder in above else set())
+        if (format in found if format else found) and not {*meant} & {*folder.parents}:
+            meant.append(folder)
+            yield folder

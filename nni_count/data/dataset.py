@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nni_count.data.files import natural, unpaired
-from nni_count.data.sample import Sample, image_size, read_image, read_prepared, region, settle_points
+from nni_count.data.sample import Sample, image_size, is_outside, read_image, read_prepared, region, settle_points
 from nni_count.data.splits import pick, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
@@ -127,11 +127,7 @@ class Dataset(ABC):
         return split_off(training, fraction, seed)
 
     def collect(self, split: str) -> tuple[list[Sample], list[DataError]]:
-        """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first.
-
-        Raises:
-            SettingError: there is no such part.
-        """
+        """The sound samples of a part and all its faults, each once, where :meth:`samples` raises the first."""
         kept, self._parts, self.faults = self._parts, {}, []
         samples: list[Sample] = []
         try:
@@ -200,6 +196,7 @@ class Dataset(ABC):
         size: tuple[int, int] | None = None,
         roi: np.ndarray | None = None,
         group: str | None = None,
+        labels: Sequence[str] | None = None,
     ) -> Sample:
         """A sample whose points are finite and lie where ``outside`` puts them; for readers.
 
@@ -212,6 +209,7 @@ class Dataset(ABC):
                 marked as turned (EXIF) is then read as the annotator saw it.
             roi: polygon ``(M, 2)``; points outside are left out.
             group: what the image is reported under.
+            labels: what each point is, where that is known.
         """
         if not np.isfinite(points).all():
             raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
@@ -230,16 +228,18 @@ class Dataset(ABC):
             factors = np.array(scaled) / (width, height)
             points, roi = points * factors, None if roi is None else roi * factors
             width, height = scaled
+        stays = ~is_outside(points, width, height) | (self.outside != "drop")
+        kinds = None if labels is None else np.array(labels, str)[stays]
         points, number = settle_points(points, width, height, self.outside)
         self._number_outside += number
         if roi is not None:
             pixels = np.floor(points).astype(int)
             within = ((pixels >= 0) & (pixels < (width, height))).all(1)
             within[within] = region(roi, (height, width))[pixels[within, 1], pixels[within, 0]]
-            points = points[within]
+            points, kinds = points[within], None if kinds is None else kinds[within]
         if scaled or roi is not None:
             read = partial(read_prepared, read, scaled, roi)
-        return Sample(name, points, read, path, roi, group)
+        return Sample(name, points, read, path, roi, group, kinds)
 
     def check_pairs(
         self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path

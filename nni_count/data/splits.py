@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from nni_count.data.files import as_seen
 from nni_count.data.readers.text import read_lines
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
@@ -31,14 +32,16 @@ def halves(samples: Sequence[T], seed: int) -> tuple[list[T], list[T]]:
 
 
 def pick(samples: Sequence[Sample], list_file: Path, root: Path) -> list[Sample]:
-    """The samples that a text file lists, in its order: an image a line, ``#`` starts a comment.
+    """The samples that a text file lists, in its order: an image a line, and nothing but images.
 
-    An image is written as its path from the data set's root, its file name, or its name without suffix.
+    An image is written as its path from the data set's root, its file name, or its name without suffix; capitals and
+    the Unicode form need not agree, where that leaves no doubt.
 
     Raises:
         DataError: the list names an image that is missing, or was named before, or fits several.
     """
     names: dict[str, dict[int, Sample]] = {}
+    alike: dict[str, dict[int, Sample]] = {}
     for sample in samples:
         spellings = {sample.name}
         if sample.path is not None:
@@ -47,13 +50,16 @@ def pick(samples: Sequence[Sample], list_file: Path, root: Path) -> list[Sample]
                 spellings.add(sample.path.relative_to(root).as_posix())
         for name in spellings:
             names.setdefault(name, {})[id(sample)] = sample
+            alike.setdefault(as_seen(name), {})[id(sample)] = sample
     chosen: dict[int, Sample] = {}
     for number, line in read_lines(list_file):
-        found = names.get(line.replace("\\", "/"), {})
+        name = line.replace("\\", "/").removeprefix("./")
+        found = names.get(name) or names.get(name.strip()) or alike.get(as_seen(name), {})
         if len(found) != 1:
             what = f"fits {len(found)} images; write its path from {root}" if found else f"is no image of {root}"
-            raise DataError(f"{list_file}, line {number}: {line[:80]!r} {what}; mend the list")
+            what += ", and there are no comments in lists" if not found and line.startswith("#") else ""
+            raise DataError(f"{list_file}, line {number}: {line.strip()[:80]!r} {what}; mend the list")
         if found.keys() & chosen.keys():
-            raise DataError(f"{list_file}, line {number}: {line[:80]!r} is listed twice; remove one")
+            raise DataError(f"{list_file}, line {number}: {line.strip()[:80]!r} is listed twice; remove one")
         chosen |= found
     return list(chosen.values())

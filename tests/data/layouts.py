@@ -210,13 +210,31 @@ def voc(root: Path, points: Points, train: int, written: Written) -> None:
             path.write_text(f"<annotation>\n<filename>{index:06d}.jpg</filename>{size}\n{things}</annotation>\n")
 
 
+def masks(root: Path, points: Points, train: int, written: Written) -> None:
+    for index, found in enumerate(points):
+        image(root / "images" / f"photo {index}.jpg", written, index)
+        path = root / "masks" / f"photo {index}.png"
+        written.annotations.append(path)
+        path.parent.mkdir(exist_ok=True)
+        if found is not None:
+            marks = np.zeros((HEIGHT, WIDTH), np.uint16)
+            marks[tuple(found.astype(int).T[::-1])] = np.arange(1, len(found) + 1)
+            cv2.imwrite(str(path), marks)
+
+
+def mat_points(root: Path, points: Points, train: int, written: Written) -> None:
+    for index, found in enumerate(points):
+        image(root / "images" / f"photo {index}.jpg", written, index)
+        mat(root / "points" / f"photo {index}_ann.mat", written, found, "cells")
+
+
 WRITERS: dict[str, Callable[[Path, Points, int, Written], None]] = {
     writer.__name__: writer
     for writer in (
         *(shanghaitech, ucf_cc_50, ucf_qnrf, worldexpo, mall, jhu_crowd, nwpu, dots),
-        *(csv, clicks, coco, labelme, cvat, voc),
+        *(csv, clicks, coco, labelme, cvat, voc, masks),
     )
-}
+} | {"mat": mat_points}
 #: layouts of which one file annotates all images, so that damage to it is damage to all
 SHARED = {"mall", "clicks", "coco", "cvat"}
 TRAIN = 3

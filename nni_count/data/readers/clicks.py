@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nni_count.data.readers.own import LabelledData
-from nni_count.data.readers.text import head, read_lines, table_cells
-from nni_count.data.sample import Sample
+from nni_count.data.files import find_files
+from nni_count.data.readers.own import Document, LabelledData, Mark
+from nni_count.data.readers.text import Table
+from nni_count.data.sample import IMAGE_SUFFIXES, Sample
 from nni_count.errors import DataError
+
+#: what the column of the images, and that of the labels, may be called
+IMAGE, LABEL = ("image", "filename", "file", "file_name", "image_name"), ("label", "class")
 
 
 class Clicks(LabelledData):
     """Images in ``images/`` or side by side, with one CSV file of clicks: columns ``image``, ``x`` and ``y`` in pixels.
 
-    Other columns are left alone but ``label``, by which ``--data.label`` chooses. An image without anything has a line
-    with neither x nor y.
+    The column of images may be called ``filename`` or ``file`` too, or by any name where it is the only one of names
+    with the suffix of an image. ``label`` (or ``class``) says what was clicked; other columns are left alone. An image
+    without anything has a line with neither x nor y.
     """
 
     layout = "images/NAME.jpg, or side by side, with one CSV file of the columns image, x and y"
@@ -24,43 +29,53 @@ class Clicks(LabelledData):
         return bool(click_tables(root))
 
     def read_all(self) -> list[Sample]:
-        table, *others = click_tables(self.root)
-        if others:
-            raise DataError(f"{others[0]}: a second table of clicks beside {table.name}; put them into one")
-        clicks = self._clicks(table)
-        folders = (self.image_folder(), self.root)
-        samples = self.gather(clicks, lambda name: self.listed(name, table, folders, clicks[name]))
-        self.check_listed(table)
+        paths = click_tables(self.root)
+        if len(paths) != 1:
+            what = f"{' and '.join(path.name for path in paths[:2])} are tables of clicks; put them into one"
+            missing = "no CSV file in it has the columns image, x and y; name them so in its first line"
+            raise DataError(f"{self.root}: {what if paths else missing}")
+        clicks = self._clicks(paths[0])
+        document = Document(self, paths[0], (self.image_folder(), self.root))
+        samples = self.gather(clicks, lambda name: document.sample(name, clicks[name]))
+        document.check_others()
         return samples
 
-    def _clicks(self, table: Path) -> dict[str, list[tuple[float, float]]]:
-        """The points of each image that the table names."""
-        clicks: dict[str, list[tuple[float, float]]] = {}
-        columns: list[str] = []
-        for number, line in read_lines(table):
-            cells = table_cells(line)
-            if not columns:
-                columns = [cell.lower() for cell in cells]
-                continue
-            row = dict(zip(columns, cells, strict=False))
-            image, x, y = (row.get(name, "") for name in ("image", "x", "y"))
+    def _clicks(self, path: Path) -> dict[str, list[Mark]]:
+        """The points of each image that the table names, with their labels."""
+        clicks: dict[str, list[Mark]] = {}
+        table = Table(path)
+        places = _image_column(table), table.column("x"), table.column("y"), table.column(*LABEL)
+        for number, cells in table.rows[1:]:
+            image, x, y, label = ("" if at is None or at >= len(cells) else cells[at] for at in places)
             try:
-                point = (float(x.replace(",", ".")), float(y.replace(",", "."))) if x or y else None
+                point = (table.number(x), table.number(y)) if x or y else None
             except ValueError:
                 image = ""
-            if not image:
-                raise DataError(f"{table}, line {number}: expected image, x and y, found {line[:60]!r}; mend the line")
+            if not image or len(cells) > len(table.header):
+                raise table.fault(number, "image, x and y")
             points = clicks.setdefault(image, [])
-            if point and ("label" not in row or self.wanted(row["label"])):
-                points.append(point)
+            if point and self.wanted(label or "unnamed"):
+                points.append((label or "unnamed", point))
         return clicks
 
 
 def click_tables(root: Path) -> list[Path]:
-    """The CSV files of clicks in a folder, known by their first line."""
+    """The CSV files of clicks in a folder, known by their first lines."""
+    return [path for path in find_files(root, ".csv").values() if _is_of_clicks(path)]
 
-    def columns(path: Path) -> set[str]:
-        lines = head(path).removeprefix("\ufeff").splitlines()
-        return {cell.lower() for cell in table_cells(lines[0])} if lines else set()
 
-    return sorted(path for path in root.glob("*.csv") if {"image", "x", "y"} <= columns(path))
+def _is_of_clicks(path: Path) -> bool:
+    try:
+        table = Table(path, most=2)
+    except DataError:
+        return False
+    return {"x", "y"} <= set(table.header) and _image_column(table) is not None
+
+
+def _image_column(table: Table) -> int | None:
+    """The place of the images' names."""
+    named = table.column(*IMAGE)
+    if named is not None or len(table.rows) < 2:
+        return named
+    found = [at for at, cell in enumerate(table.rows[1][1]) if Path(cell).suffix.lower() in IMAGE_SUFFIXES]
+    return found[0] if len(found) == 1 else None

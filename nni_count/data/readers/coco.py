@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nni_count.data.readers.own import LabelledData
-from nni_count.data.readers.text import head, read_json, understood
+from nni_count.data.readers.own import Document, LabelledData, Mark
+from nni_count.data.readers.text import json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -22,7 +23,7 @@ class COCO(LabelledData):
 
     A file whose name says neither train, val nor test is divided by a seeded draw. A person is the mean of its visible
     keypoints of the head, else of all visible ones, else the centre of its box. Crowds marked ``iscrowd`` are regions
-    of unknown count and are left out.
+    of unknown count and are left out with a word.
 
     Args:
         annotations: which files are meant where there are several, e.g. ``person_keypoints_*``.
@@ -33,7 +34,6 @@ class COCO(LabelledData):
     def __init__(self, root: str | Path, *, annotations: str = "*", **common: Any):
         super().__init__(root, **common)
         self.annotations = annotations
-        self.files: dict[str, Path] = {}
         for path in _documents(self.root):
             if path.match(annotations) or path.match(annotations + ".json"):
                 part = _part(path)
@@ -54,68 +54,87 @@ class COCO(LabelledData):
     def recognises(root: Path) -> bool:
         return bool(_documents(root))
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return super().splits if self.divides else tuple(self.files)
-
-    def everything(self) -> list[Sample]:
-        return super().everything() if self.divides else [s for split in self.splits for s in self.part(split)]
-
-    def read(self, split: str) -> list[Sample]:
-        return super().read(split) if self.divides else self._read(self.files[split])
-
     def read_all(self) -> list[Sample]:
         if "all" not in self.files:
             raise DataError(f"{self.root}: no file of annotations fits; check --data.annotations")
-        return self._read(self.files["all"])
+        return self.read_part(self.files["all"])
 
-    def _read(self, path: Path) -> list[Sample]:
-        document = read_json(path)
+    def read_part(self, path: Path) -> list[Sample]:
+        content = read_json(path)
         with understood(path, "COCO"):
-            images = {image["id"]: image for image in document["images"]}
-            things: dict[Any, list[Any]] = {number: [] for number in images}
-            for thing in document["annotations"]:
-                if thing["image_id"] in things:
-                    things[thing["image_id"]].append(thing)
+            images = self._by_id(content["images"], "images", path)
+            kinds = self._by_id(content.get("categories") or [], "categories", path)
+            things: dict[str, list[tuple[int, Any]]] = {number: [] for number in images}
+            for place, thing in enumerate(content["annotations"]):
+                if as_id(thing["image_id"]) in things:
+                    things[as_id(thing["image_id"])].append((place, thing))
                 else:
-                    self.fault(
-                        DataError(f"{path}: annotates image_id {thing['image_id']!r}, which it does not list; mend it")
-                    )
-            kinds = {kind["id"]: kind for kind in document.get("categories", [])}
-        folders = [self.root / "images", path.parent, self.root]
-        folders += [folder / path.stem.rpartition("_")[2] for folder in (self.root, self.root / "images")]
+                    where = f"{path}: annotations[{place}] is of image_id {thing['image_id']!r}"
+                    self.fault(DataError(f"{where}, which the file does not list; mend it"))
+        crowds = sum(bool(thing.get("iscrowd")) for found in things.values() for _, thing in found)
+        if crowds:
+            warnings.warn(f"{path}: {crowds} regions marked iscrowd, of unknown count, are left out", stacklevel=2)
+        homes = [self.root / "images", path.parent, self.root]
+        homes += [folder / path.stem.rpartition("_")[2] for folder in (self.root, self.root / "images")]
+        document = Document(self, path, homes)
 
-        def make(number: Any) -> Sample:
-            with understood(path, "COCO"):
-                image = images[number]
-                size = (int(image["width"]), int(image["height"])) if "width" in image else None
-                points = []
-                for thing in things[number]:
-                    kind = kinds.get(thing.get("category_id"), {})
-                    if self.wanted(kind.get("name", "unnamed")) and not thing.get("iscrowd"):
-                        points.append(_centre(thing, kind))
-                return self.listed(image["file_name"], path, folders, points, size)
+        def make(number: str) -> Sample:
+            image = images[number]
+            marks = [mark for place, thing in things[number] for mark in self._marks(thing, kinds, place, path)]
+            with understood(path, f"COCO's image of id {number}"):
+                size = [int(image.get(side) or 0) for side in ("width", "height")]  # 0: not told
+                name, pixels = str(image["file_name"]), (size[0], size[1]) if all(size) else None
+            return document.sample(name, marks, pixels)
 
         samples = self.gather(images, make)
         if self.divides:  # else the images of another part may lie beside these
-            self.check_listed(path)
+            document.check_others()
         return samples
 
+    def _by_id(self, things: list[dict[str, Any]], what: str, path: Path) -> dict[str, dict[str, Any]]:
+        """Things by their ids, of which none may occur twice."""
+        found: dict[str, dict[str, Any]] = {}
+        for place, thing in enumerate(things):
+            if found.setdefault(as_id(thing["id"]), thing) is not thing:
+                error = f"{path}: {what}[{place}] has the id {thing['id']!r} of another one; number them anew"
+                self.fault(DataError(error))
+        return found
 
-def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray:
-    joints = np.asarray(thing.get("keypoints", []), float).reshape(-1, 3)  # x, y, and 0 where it is not marked
-    names = kind.get("keypoints", [])
+    def _marks(self, thing: Any, kinds: dict[str, Any], place: int, path: Path) -> list[Mark]:
+        """Where a thing is, with its label, if it is counted."""
+        with understood(path, f"COCO's annotations[{place}]"):
+            kind = kinds.get(as_id(thing.get("category_id")), {})
+            label = str(kind.get("name", "unnamed"))
+            if not self.wanted(label) or thing.get("iscrowd"):
+                return []
+            centre = _centre(thing, kind)
+            if centre is None:
+                where = f"{path}: annotations[{place}] ({label})"
+                raise DataError(f"{where} has neither visible keypoints nor a bbox; mend or remove it")
+            return [(label, centre)]
+
+
+def as_id(value: Any) -> str:
+    """An id as people see it, a number or a text."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray | None:
+    joints = np.asarray(thing.get("keypoints") or [], float).reshape(-1, 3)  # x, y, and 0 where it is not marked
+    names = kind.get("keypoints") or []
     of_head = np.array([index < len(names) and HEAD.search(names[index]) is not None for index in range(len(joints))])
     for chosen in (of_head.astype(bool) & (joints[:, 2] > 0), joints[:, 2] > 0):
         if chosen.any():
             return np.asarray(joints[chosen, :2].mean(0))
+    if not thing.get("bbox"):
+        return None
     x, y, width, height = map(float, thing["bbox"])
     return np.array([x + width / 2, y + height / 2])
 
 
 def _documents(root: Path) -> list[Path]:
-    paths = [path for place in PLACES for path in sorted(root.glob(place))]
-    return [path for path in paths if re.search(r'"(images|annotations|categories|licenses)"\s*:', head(path))]
+    paths = dict.fromkeys(path for place in PLACES for path in sorted(root.glob(place)) if path.name[0] != ".")
+    return [path for path in paths if {"images", "annotations"} & json_keys(path)]
 
 
 def _part(path: Path) -> str:

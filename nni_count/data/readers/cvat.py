@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from nni_count.data.readers.own import LabelledData
-from nni_count.data.readers.text import head, read_xml, understood
+from nni_count.data.files import find_files
+from nni_count.data.readers.own import Document, LabelledData, Mark
+from nni_count.data.readers.text import read_xml, understood, xml_root
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
+SIDES = "xtl", "ytl", "xbr", "ybr"
+
 
 class CVAT(LabelledData):
-    """``annotations.xml`` with ``images/``; points, and centres of boxes."""
+    """``annotations.xml`` with ``images/``; points, and centres of boxes and ellipses.
+
+    What has left the picture (``outside``) is not counted; what is hidden in it (``occluded``) is.
+    """
 
     layout = "annotations.xml of CVAT with images/"
 
@@ -21,29 +27,40 @@ class CVAT(LabelledData):
         return bool(_documents(root))
 
     def read_all(self) -> list[Sample]:
-        path, *more = _documents(self.root)
+        path, *more = _documents(self.root) or [self.root / "annotations.xml"]
         if more:
             raise DataError(f"{path} and {more[0]}: two annotations of CVAT; keep one of them in the folder")
-        samples = self.gather(read_xml(path).iter("image"), lambda image: self._sample(image, path))
-        self.check_listed(path)
+        content = read_xml(path)
+        if content.find("track") is not None:
+            raise DataError(f"{path}: annotates a video; export it as 'CVAT for images 1.1'")
+        document = Document(self, path, (self.root / "images", self.root))
+        samples = self.gather(content.iter("image"), lambda image: self._sample(image, document))
+        document.check_others()
         return samples
 
-    def _sample(self, image: Element, path: Path) -> Sample:
-        with understood(path, "CVAT for images"):
-            points = [point for shape in image if shape.tag != "tag" for point in self._points(shape, path)]
+    def _sample(self, image: Element, document: Document) -> Sample:
+        with understood(document.path, f"CVAT's image {image.get('name')}"):
+            marks = [mark for shape in image if shape.tag != "tag" for mark in self._marks(shape, document.path)]
             size = int(image.attrib["width"]), int(image.attrib["height"])
-            return self.listed(image.attrib["name"], path, (self.root / "images", self.root), points, size)
+            name = image.attrib["name"]
+        return document.sample(name, marks, size)
 
-    def _points(self, shape: Element, path: Path) -> list[list[float]]:
-        if not self.wanted(shape.attrib["label"]):
+    def _marks(self, shape: Element, path: Path) -> list[Mark]:
+        label, facts = shape.attrib["label"], shape.attrib
+        if not self.wanted(label) or facts.get("outside") == "1":
             return []
         if shape.tag == "points":  # one shape may hold several
-            return [[float(value) for value in pair.split(",")] for pair in shape.attrib["points"].split(";")]
+            pairs = [pair.split(",") for pair in facts["points"].split(";")]
+            return [(label, [float(x), float(y)]) for x, y in pairs]
         if shape.tag == "box":
-            left, top, right, bottom = (float(shape.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr"))
-            return [[(left + right) / 2, (top + bottom) / 2]]
-        raise DataError(f"{path}: {shape.tag} is neither points nor box; mark points, or give --data.label")
+            left, top, right, bottom = (float(facts[side]) for side in SIDES)
+            return [(label, [(left + right) / 2, (top + bottom) / 2])]
+        if shape.tag == "ellipse":
+            return [(label, [float(facts["cx"]), float(facts["cy"])])]
+        raise DataError(
+            f"{path}: {shape.tag} is no points, box or ellipse; mark points, or give another label with --data.label"
+        )
 
 
 def _documents(root: Path) -> list[Path]:
-    return [path for path in sorted(root.glob("*.xml")) if "<annotations>" in head(path)]
+    return [path for path in find_files(root, ".xml").values() if xml_root(path) == "annotations"]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from nni_count.data.dataset import Dataset
-from nni_count.data.files import find_images
-from nni_count.data.sample import Sample, read_image
+from nni_count.data.files import by_name, find_images, is_image
+from nni_count.data.marks import read_marks
+from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
 
-ENDING = "dots"
+#: the word in a name, with what stands between it and the others, that tells marks, and one that may tell images
+MARK, WORD = (re.compile(f"(?i)[_ -]?{word}$|[_ -]{word}(?=[_ -])|^{word}[_ -]") for word in ("dots", "cells?"))
 
 
 class DotImages(Dataset):
-    """``001cell.png`` with ``001dots.png``, or ``NAME.png`` with ``NAME_dots.png``.
+    """``001cell.png`` with ``001dots.png``, or ``NAME.png`` with ``NAME_dots.png``; ``dots`` may stand within the name.
 
-    Where marks are single pixels, as in the VGG cells (Lempitsky and Zisserman, NIPS 2010), every pixel that is not
-    black is a cell, touching ones too. Where half of the marks or more are larger than two pixels they are a mask:
-    the centre of each connected component is a cell.
+    Marks may be single pixels, as in the VGG cells (Lempitsky and Zisserman, NIPS 2010), where every pixel that is not
+    black is a cell; a mask; or a number for each cell (:func:`nni_count.data.marks.read_marks`).
 
     The first half of the images in the order of their names is for training, the last half for testing: 100 each.
 
@@ -43,12 +44,11 @@ class DotImages(Dataset):
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        return any(root.glob(f"*{ENDING}.png"))
+        names = [path.stem for path in root.iterdir() if is_image(path)]
+        return bool({_key(n) for n in names if MARK.search(n)} & {_key(n) for n in names if not MARK.search(n)})
 
     def read(self, split: str) -> list[Sample]:
-        found = find_images(self.root)
-        dots = {name.removesuffix(ENDING).rstrip("_"): found[name] for name in found if name.endswith(ENDING)}
-        images = {name.removesuffix("cell"): found[name] for name in found if not name.endswith(ENDING)}
+        images, dots = _paired(self.root)
         names = self.check_pairs(images, dots, self.root, self.root)
         half = len(names) // 2
         names = names[half:] if split == "test" else names[:half]
@@ -60,14 +60,17 @@ class DotImages(Dataset):
         return self.gather(names, lambda name: self._sample(name, images[name], dots[name]))
 
     def _sample(self, name: str, image: Path, dots: Path) -> Sample:
-        marks = read_image(dots).max(2) > 0
-        return self.sample(name, image, _centres(marks), size=(marks.shape[1], marks.shape[0]))
+        points, size = read_marks(dots)
+        return self.sample(name, image, points, size=size)
 
 
-def _centres(marks: np.ndarray) -> np.ndarray:
-    """Points of marks ``(H, W)`` bool, in pixels."""
-    _, _, facts, centres = cv2.connectedComponentsWithStats(marks.astype(np.uint8), connectivity=8)
-    if len(facts) > 1 and np.median(facts[1:, cv2.CC_STAT_AREA]) > 2:
-        return np.asarray(centres[1:] + 0.5)
-    rows, columns = np.nonzero(marks)
-    return np.stack([columns, rows], 1) + 0.5
+def _paired(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The images and the marks of a folder by their names without what tells the one from the other."""
+    found = find_images(root)
+    images = by_name((_key(name), path) for name, path in found.items() if not MARK.search(name))
+    return images, by_name((_key(name), path) for name, path in found.items() if MARK.search(name))
+
+
+def _key(name: str) -> str:
+    """A name without the words that tell marks and images apart."""
+    return WORD.sub("", MARK.sub("", name))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nni_count.data.files import find_files, find_images
-from nni_count.data.readers.own import LabelledData
-from nni_count.data.readers.text import head, read_json, understood
+from nni_count.data.files import by_name, find_files, find_images
+from nni_count.data.readers.own import LabelledData, Mark
+from nni_count.data.readers.text import json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
 FOLDERS = ("", "annotations", "labels", "images")
+#: how many corners each shape that has a middle may have; a circle's first is its centre
+CORNERS = {"point": (1,), "rectangle": (2, 4), "circle": (2,)}
 
 
 class LabelMe(LabelledData):
@@ -32,28 +34,36 @@ class LabelMe(LabelledData):
         documents, folder = _documents(self.root), self.image_folder()
         images = find_images(folder)
         names = self.check_pairs(images, documents, folder, next(iter(documents.values()), folder).parent)
-        return self.gather(names, lambda name: self._sample(name, images[name], documents[name]))
 
-    def _sample(self, name: str, image: Path, path: Path) -> Sample:
-        document = read_json(path)
-        with understood(path, "LabelMe"):
-            # relative to the document, so it may well begin with ".."
-            named = str(document["imagePath"]).replace("\\", "/")
-            self.check_name(posixpath.normpath(posixpath.join(path.parent.relative_to(self.root), named)), path)
-            points = []
-            for shape in document["shapes"]:
-                if self.wanted(shape["label"]):
-                    corners, kind = np.asarray(shape["points"], float), shape.get("shape_type", "point")
-                    if kind not in ("point", "rectangle", "circle"):
-                        raise DataError(
-                            f"{path}: {kind} is no point, rectangle or circle; mark a point, or give --data.label"
-                        )
-                    points.append(corners.mean(0) if kind == "rectangle" else corners[0])
-            size = document.get("imageWidth"), document.get("imageHeight")
-            found = np.array(points, float).reshape(-1, 2)
-            return self.sample(name, image, found, size=None if None in size else (int(size[0]), int(size[1])))
+        def make(name: str) -> Sample:
+            path = documents[name]
+            document = read_json(path)
+            with understood(path, "LabelMe"):
+                self.check_own(str(document.get("imagePath", "")), name, images, path)
+                size = document.get("imageWidth"), document.get("imageHeight")
+                pixels = None if None in size else (int(size[0]), int(size[1]))
+                shapes = list(document["shapes"])
+            marks = [mark for number, shape in enumerate(shapes, 1) for mark in self._marks(shape, number, path)]
+            return self.labelled(name, images[name], marks, pixels)
+
+        return self.gather(names, make)
+
+    def _marks(self, shape: Any, number: int, path: Path) -> list[Mark]:
+        """The point of a shape with its label, where it is counted."""
+        with understood(path, f"LabelMe's shape {number}"):
+            label, corners = str(shape["label"]), np.array(shape["points"], float).reshape(-1, 2)
+            # old versions name no polygon as one
+            kind = shape.get("shape_type") or ("point" if len(corners) == 1 else "polygon")
+            if not self.wanted(label):
+                return []
+            if kind not in CORNERS or len(corners) not in CORNERS[kind]:
+                raise DataError(
+                    f"{path}: shape {number} ({label}), a {kind} of {len(corners)} corners, is no point, rectangle or "
+                    "circle; mark a point, or give another label with --data.label"
+                )
+            return [(label, corners.mean(0) if kind == "rectangle" else corners[0])]
 
 
 def _documents(root: Path) -> dict[str, Path]:
     paths = [path for folder in FOLDERS for path in find_files(root / folder, ".json").values()]
-    return {path.stem: path for path in paths if '"shapes"' in head(path)}
+    return by_name((path.stem, path) for path in paths if "shapes" in json_keys(path))

@@ -6,6 +6,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,20 @@ from nni_count.errors import DataError
 MAX_BYTES = 1 << 25
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MATRIX, COMPRESSED = 14, 15  # kinds of elements in a version 5 file
+NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 CELL, STRUCT, OBJECT, SPARSE, OPAQUE = 1, 2, 3, 5, 17  # classes of arrays
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[bytes | None]:
+    """The bytes of a file of version 5, None of 7.3; whatever its damage leads to is an error that names it."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(520)
+            yield None if HDF5 in (start[:8], start[512:]) else start + file.read(MAX_BYTES)
+    except Exception as error:  # scipy raises whatever the damaged bytes lead to
+        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error)[:80]}"
+        raise DataError(f"{path}: not a readable .mat file ({what}); restore the original file") from error
 
 
 def load_mat(path: Path, key: str) -> Any:
@@ -28,16 +42,8 @@ def load_mat(path: Path, key: str) -> Any:
     Raises:
         DataError: the file is missing or corrupt, declares more than it holds, or has no such variable.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(520)
-            if HDF5 in (start[:8], start[512:]):
-                contents, names = _load_hdf5(path, key)
-            else:
-                contents, names = _load_version_5(start + file.read(MAX_BYTES), key)
-    except Exception as error:  # scipy raises whatever the damaged bytes lead to
-        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error)[:80]}"
-        raise DataError(f"{path}: not a readable .mat file ({what}); restore the original file") from error
+    with _opened(path) as data:
+        contents, names = _load_hdf5(path, key) if data is None else _load_version_5(data, key)
     if key not in contents:
         raise DataError(
             f"{path}: has no variable {key!r} (found: {', '.join(names) or 'none'}); is it another data set's?"
@@ -60,6 +66,33 @@ def as_points(points: np.ndarray, path: Path, key: str) -> np.ndarray:
             "restore the original file"
         )
     return np.asarray(points, np.float64)
+
+
+def point_keys(path: Path) -> set[str]:
+    """The variables of a MATLAB file that could be points: N×2 numbers, or an empty array.
+
+    Raises:
+        DataError: the file is missing or corrupt.
+    """
+    with _opened(path) as data:
+        if data is not None:
+            found = whosmat(BytesIO(_unpack(data)))
+            return {key for key, shape, kind in found if kind in NUMBERS and (shape[1:] == (2,) or 0 in shape)}
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            own = {key: file[key] for key in file if isinstance(file.get(key, getlink=True), h5py.HardLink)}
+            arrays = {key: array for key, array in own.items() if isinstance(array, h5py.Dataset)}
+            numbers = {key: array for key, array in arrays.items() if array.dtype.kind in "biuf"}
+            return {key for key, a in numbers.items() if a.attrs.get("MATLAB_empty") or a.shape[:-1] == (2,)}
+
+
+def bare(value: Any) -> np.ndarray:
+    """What stands in cells of one, of which MATLAB's and SciPy's writers put none, one or several around a value."""
+    found = np.asarray(value)
+    while found.dtype.kind == "O" and found.size == 1:
+        found = np.asarray(found.flat[0])
+    return found
 
 
 def _load_version_5(data: bytes, key: str) -> tuple[dict[str, Any], list[str]]:

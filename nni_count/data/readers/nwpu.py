@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nni_count.data.dataset import Dataset
-from nni_count.data.files import find_files, find_images
+from nni_count.data.files import composed, find_files, find_images
 from nni_count.data.readers.matlab import load_points
 from nni_count.data.readers.text import read_lines
 from nni_count.data.sample import Sample
@@ -34,17 +34,20 @@ class NWPU(Dataset):
 
     def _names(self, part: str) -> list[str]:
         path = self.root / f"{part}.txt"
-        return [line.split()[0] for _, line in read_lines(path)] if path.is_file() else []
+        return [composed(line.split()[0]) for _, line in read_lines(path)] if path.is_file() else []
 
     def read(self, split: str) -> list[Sample]:
         folders = sorted(path for path in self.root.glob("images*") if path.is_dir())
         if not folders:
             raise DataError(f"{self.root}: has no folder images (or images_part1 …); restore it")
         images, points = find_images(*folders), find_files(self.root / "mats", ".mat")
-        names = self._names(split)
+        names, others = self._names(split), {part: set(self._names(part)) for part in PARTS}
         for name in names:
             if name not in images and name not in points:
                 self.fault(DataError(f"{self.root / split}.txt: {name} has neither image nor points; restore both"))
+            for part in PARTS[: PARTS.index(split)]:
+                if name in others[part]:
+                    self.fault(DataError(f"{self.root / split}.txt: {name} is in {part}.txt too; keep it in one"))
         names = self.check_pairs(
             [name for name in names if name in images],
             [name for name in names if name in points],

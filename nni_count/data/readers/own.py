@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import re
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nni_count.data.dataset import Dataset
-from nni_count.data.files import find_images
+from nni_count.data.files import Images, as_seen, find_folder
 from nni_count.data.sample import Sample
 from nni_count.data.splits import split_off
 from nni_count.errors import DataError, SettingError
 
+IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img")
+#: a label, with x and y
+Mark = tuple[str, Sequence[float] | np.ndarray]
+
 
 class OwnData(Dataset):
-    """Own data has no split of its own: a seeded share of the images is for testing, unless lists say which.
+    """Own data of which, unless files say otherwise, a seeded share of the images is for testing.
+
+    A reader gives :meth:`read_all`; one that finds files of parts sets ``files`` and ``divides``, and gives
+    :meth:`read_part`.
 
     Args:
         test_fraction: the share of the images that is for testing.
@@ -26,6 +33,8 @@ class OwnData(Dataset):
     """
 
     divides = True
+    #: whether any folder of the kind could be meant, so that a layout of a name of its own is taken before
+    general = False
 
     def __init__(self, root: str | Path, *, test_fraction: float = 0.2, split_seed: int = 0, **common: Any):
         super().__init__(root, **common)
@@ -35,27 +44,36 @@ class OwnData(Dataset):
             raise SettingError(f"data.split_seed: {split_seed!r}; give a whole number from 0")
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.files: dict[str, Path] = {}
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", "test")
+        return ("train", "test") if self.divides else tuple(self.files)
 
     @abstractmethod
     def read_all(self) -> list[Sample]:
         """Find all images and points."""
 
+    def read_part(self, path: Path) -> list[Sample]:
+        """Find the images and points of a part that the set has of its own, by one of ``files``."""
+        raise NotImplementedError
+
     def read(self, split: str) -> list[Sample]:
+        if not self.divides:
+            return self.read_part(self.files[split])
         if split == "all":
             return self.read_all()
+        if self.faults and len(self.part("all")) < 2:
+            return self.part("all") if split == "train" else []  # that there are too few would say nothing new
         rest, test = split_off(self.part("all"), self.test_fraction, self.split_seed)
         return test if split == "test" else rest
 
     def everything(self) -> list[Sample]:
-        return self.part("all")
+        return self.part("all") if self.divides else super().everything()
 
     def image_folder(self) -> Path:
-        """Where the images lie: ``images``, ``JPEGImages`` or the root."""
-        return next((self.root / name for name in ("images", "JPEGImages") if (self.root / name).is_dir()), self.root)
+        """Where the images lie: ``images``, another of :data:`IMAGE_FOLDERS`, or the root."""
+        return find_folder(self.root, *IMAGE_FOLDERS) or self.root
 
 
 class LabelledData(OwnData):
@@ -69,56 +87,79 @@ class LabelledData(OwnData):
         super().__init__(root, **common)
         self.label = None if label is None else str(label)
         self._labels: set[str] = set()
-        self._named: set[Path] = set()
 
     def wanted(self, label: Any) -> bool:
         """Whether what is labelled so is counted."""
         self._labels.add(str(label))
-        return self.label in (None, str(label))
+        return self.label is None or as_seen(self.label) == as_seen(str(label))
 
     def part(self, part: str) -> list[Sample]:
         samples = super().part(part)
-        if self.label is not None and self._labels and self.label not in self._labels:
+        if self.label is not None and self._labels and not any(map(self.wanted, tuple(self._labels))):
             found = ", ".join(sorted(self._labels)[:20])
             raise SettingError(f"data.label: nothing in {self.root} is labelled {self.label!r}; found: {found}")
         return samples
 
-    def check_name(self, name: str, source: Path) -> PurePosixPath:
-        """The path of an image that an annotation names; one that leads out of the data set is refused."""
-        path = PurePosixPath(str(name).replace("\\", "/"))
-        if path.is_absolute() or PureWindowsPath(str(name)).drive or ".." in path.parts or "\0" in str(name):
-            raise DataError(
-                f"{source}: names the image {str(name)[:80]!r}, which may lie outside {self.root}; "
-                "write a path inside it"
-            )
-        return path
-
-    def listed(
+    def labelled(
         self,
         name: str,
-        source: Path,
-        folders: Iterable[Path],
-        points: Sequence[Any],
+        path: Path,
+        marks: Sequence[Mark],
         size: tuple[int, int] | None = None,
     ) -> Sample:
-        """The sample of an image that an annotation names, in the first folder that has it; ``size`` as it says."""
-        path = self.check_name(name, source)
-        file = next((folder / path for folder in folders if os.path.isfile(folder / path)), None)
-        if file is None:
+        """The sample of an image whose ``marks`` are labelled points; ``size`` as the annotation says it."""
+        points = np.array([point for _, point in marks], float).reshape(-1, 2)
+        return self.sample(name, path, points, size=size, labels=[label for label, _ in marks])
+
+    def check_own(self, named: str, name: str, images: Mapping[str, Path], source: Path) -> None:
+        """Refuse a document that is called like one image, but names another one that is there."""
+        other = as_seen(re.split(r"[/\\]", named)[-1])
+        if other in {as_seen(path.name) for key, path in images.items() if key != name}:
             raise DataError(
-                f"{source}: nothing for {str(path)[:80]} (points without an image); "
+                f"{source}: names the image {named[:80]!r}, but is called {name}; rename it or mend the name"
+            )
+
+
+class Document:
+    """The images that one document names, each once.
+
+    Args:
+        dataset: it belongs to.
+        path: of the document.
+        homes: the folders in which the images are likely to lie, the likeliest first.
+    """
+
+    def __init__(self, dataset: LabelledData, path: Path, homes: Sequence[Path]):
+        self.dataset, self.path, self.images = dataset, path, Images(dataset.root, homes)
+        self.named: dict[Path, str] = {}
+
+    def sample(self, name: str, marks: Sequence[Mark], size: tuple[int, int] | None = None) -> Sample:
+        """The sample of the image that the document calls so; see :meth:`LabelledData.labelled`.
+
+        Raises:
+            DataError: there is none, or several, or it has been named before.
+        """
+        found = self.images.find(str(name))
+        if not found:
+            raise DataError(
+                f"{self.path}: nothing for {str(name)[:80]} (points without an image); "
                 "add the file or remove its annotation"
             )
-        self._named.add(file)
-        return self.sample(str(Path(name).with_suffix("")), file, np.array(points, float).reshape(-1, 2), size=size)
+        if len(found) > 1:
+            several = " and ".join(str(path.relative_to(self.dataset.root)) for path in found[:2])
+            raise DataError(f"{self.path}: {str(name)[:80]} fits {several}; write which")
+        (path,) = found
+        if path in self.named:
+            raise DataError(
+                f"{self.path}: {self.named[path]!r} and {name!r} are one image, {path.name}; keep one of them"
+            )
+        self.named[path] = str(name)
+        home = next(home for home in self.images.homes if path.is_relative_to(home))
+        return self.dataset.labelled(str(path.relative_to(home).with_suffix("")), path, marks, size)
 
-    def check_listed(self, source: Path) -> None:
-        """Refuse images of which an annotation says nothing, beside those that were :meth:`listed`."""
-        listed, self._named = self._named, set()
-        found = {path for folder in {path.parent for path in listed} for path in find_images(folder).values()}
-        self.check_pairs(
-            [str(path.relative_to(self.root)) for path in found | listed],
-            [str(path.relative_to(self.root)) for path in listed],
-            self.root,
-            source,
-        )
+    def check_others(self) -> None:
+        """Refuse images beside those that were named, of which the document says nothing."""
+        folders = {path.parent for path in self.named}
+        beside = {str(path.relative_to(self.dataset.root)) for path in self.images.paths if path.parent in folders}
+        named = [str(path.relative_to(self.dataset.root)) for path in self.named]
+        self.dataset.check_pairs(beside, named, self.dataset.root, self.path)

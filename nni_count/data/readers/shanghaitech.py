@@ -8,7 +8,7 @@ import numpy as np
 
 from nni_count.data.dataset import Dataset
 from nni_count.data.files import find_files, find_images
-from nni_count.data.readers.matlab import as_points, load_mat
+from nni_count.data.readers.matlab import as_points, bare, load_mat
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -43,10 +43,8 @@ class ShanghaiTech(Dataset):
 
 
 def _points(path: Path) -> np.ndarray:
-    """``image_info[0, 0]`` holds ``location``, N×2 (x, y)."""
-    contents = load_mat(path, "image_info")
-    try:
-        points = np.asarray(contents[0, 0]["location"][0, 0])
-    except (IndexError, KeyError, ValueError, TypeError):
-        raise DataError(f"{path}: image_info holds no location of points; restore the original file") from None
-    return as_points(points, path, "location")
+    """``image_info`` holds ``location``, N×2 (x, y), in as many cells and structs as its writer chose."""
+    found = bare(load_mat(path, "image_info"))
+    if "location" not in (found.dtype.names or ()) or found.size != 1:
+        raise DataError(f"{path}: image_info holds no location of points; restore the original file")
+    return as_points(bare(found["location"]), path, "location")

@@ -77,7 +77,7 @@ class UCFCC50(Dataset):
         if self.folds is None:
             return drawn
         if self.folds.exists():
-            folds = [line.split() for _, line in read_lines(self.folds)]
+            folds = [line.split() for _, line in read_lines(self.folds) if not line.startswith("# UCF_CC_50")]  # of 0.1
             if len(folds) != FOLDS or sorted(name for fold in folds for name in fold) != sorted(names):
                 raise DataError(f"{self.folds}: expected {FOLDS} lines with every image of {self.root} once; mend it")
             if self.fold_seed is not None and list(map(set, folds)) != list(map(set, drawn)):
@@ -85,6 +85,5 @@ class UCFCC50(Dataset):
             return folds
         if self.fold_seed is None:
             raise DataError(f"{self.folds}: no such file; give data.fold_seed to draw the folds and write it")
-        lines = [f"# UCF_CC_50, folds 1 to {FOLDS}, drawn with seed {self.fold_seed}", *map(" ".join, drawn)]
-        write_text(self.folds, "\n".join(lines) + "\n")
+        write_text(self.folds, "".join(f"{' '.join(fold)}\n" for fold in drawn))
         return drawn

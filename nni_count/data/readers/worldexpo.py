@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nni_count.data.dataset import Dataset
-from nni_count.data.files import find_images
+from nni_count.data.files import by_name, find_images
 from nni_count.data.readers.matlab import load_mat, load_points
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
@@ -51,7 +51,7 @@ class WorldExpo(Dataset):
 
     def read(self, split: str) -> list[Sample]:
         frames, labels = self.root / f"{split}_frame", self.root / f"{split}_label"
-        points = {path.stem: path for path in sorted(labels.glob("*/*.mat")) if path.stem != "roi"}
+        points = by_name((path.stem, path) for path in sorted(labels.glob("*/*.mat")) if path.stem != "roi")
         images = find_images(frames, *sorted(path for path in frames.glob("*/") if path.is_dir()))
         names = self.check_pairs(images, points, frames, labels)
         if self.scene is not None and (labels / self.scene).is_dir():

@@ -1,0 +1,83 @@
+"""Marks in an image: dots of a pixel, a mask, or a number for each thing, read as they were saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from scipy.ndimage import find_objects
+
+from nni_count.data.sample import image_size
+from nni_count.errors import DataError
+
+DOT = 2  # pixels that a dot may have; what is larger is the mask of a thing
+MOST_VALUES = 1 << 16
+
+
+def read_marks(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """The points of an image of marks, ``(N, 2)``, and its width and height.
+
+    What is not 0 is marked: neighbours of one value or colour are a thing each, so that things that touch may have a
+    number each. Where half of the marks or more are larger than two pixels a thing is counted once, in its middle; else
+    every pixel is one. Values are taken as they are, of any depth; in an image of layers, what is not transparent is
+    marked.
+
+    Raises:
+        DataError: it cannot be read, has several pages or was saved with loss; nearly all of it is marked, as where the
+            background is white; or its marks are blurred, so that they have no one value.
+    """
+    size = image_size(path)
+    values = _ids(path)
+    shares = np.bincount(values.ravel()) / values.size
+    if not shares[0] or shares[1:].max(initial=0) > 0.5:
+        raise DataError(f"{path}: its background is not 0 (black); save the marks on black, perhaps inverted")
+    areas, centres = [np.zeros(0)], [np.zeros((0, 2))]
+    for number, where in enumerate(find_objects(values), 1):
+        rows, columns = where
+        _, _, facts, middles = cv2.connectedComponentsWithStats((values[where] == number).astype(np.uint8))
+        areas.append(facts[1:, cv2.CC_STAT_AREA])
+        centres.append(middles[1:] + np.array([columns.start + 0.5, rows.start + 0.5]))
+    number, _, facts, _ = cv2.connectedComponentsWithStats((values > 0).astype(np.uint8))
+    typical = np.median(np.concatenate(areas)) if number > 1 else 0
+    if number > 1 and typical <= DOT < np.median(facts[1:, cv2.CC_STAT_AREA]) and len(shares) > 3:
+        raise DataError(f"{path}: its marks are blurred, of {len(shares) - 1} values; save them black and white")
+    if typical > DOT:
+        return np.concatenate(centres), size
+    rows, columns = np.nonzero(values)
+    return np.stack([columns, rows], 1) + 0.5, size
+
+
+def _ids(path: Path) -> np.ndarray:
+    """The values or colours of an image, numbered from 1 in ``(H, W)``; 0 is what is not marked."""
+    with Image.open(path) as image:
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise DataError(f"{path}: has {pages} pages; save the marks as an image of one")
+        if image.format == "JPEG":
+            raise DataError(f"{path}: is a JPEG, which blurs marks; save them as PNG")
+    try:
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise DataError(f"{path}: marks that cannot be read; save them as PNG")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError(f"{path}: has NaN or infinity in it; save the marks as whole numbers")
+    clear = pixels[:, :, 3:] == 0
+    if clear.any():
+        return np.asarray(~clear[:, :, 0], np.int64)
+    pixels = pixels[:, :, :3]
+    marked = (pixels > 0).any(2)
+    colours = np.zeros(int(marked.sum()), np.int64)
+    for channel in range(pixels.shape[2]):
+        kinds, places = np.unique(pixels[:, :, channel][marked], return_inverse=True)
+        colours = colours * len(kinds) + places.reshape(-1)
+    kinds, places = np.unique(colours, return_inverse=True)
+    if len(kinds) > MOST_VALUES:
+        raise DataError(f"{path}: has {len(kinds)} values; is it a photograph or a density map? give an image of marks")
+    numbers = np.zeros(marked.shape, np.int64)
+    numbers[marked] = places.reshape(-1) + 1
+    return numbers

@@ -40,5 +40,9 @@ class TrainingError(NNICountError):
     """Training cannot go on, for example because the loss is no longer a number."""
 
 
+class Note(UserWarning):
+    """What a user should know and need not mend; the command line prints one line on stderr."""
+
+
 class Interrupted(NNICountError):
     """The user stopped a run; the message says how to continue it. The command line exits with code 130."""

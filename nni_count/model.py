@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nni_count.architecture import Architecture
+from nni_count.data.images import read_image, scaled_down
+from nni_count.data.origin import Origin
 from nni_count.data.pixels import MEAN, STD, normalise
-from nni_count.data.sample import read_image
 from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.networks import Network, create, number_of_parameters
 from nni_count.networks.network import at_most
@@ -26,6 +27,7 @@ from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Task, create_task
 
 FORMAT = "nni-count-model/1"
+PREPROCESSING = {"colours": "RGB", "mean": list(MEAN), "std": list(STD)}
 
 
 class Model:
@@ -39,7 +41,8 @@ class Model:
         name: of the network, e.g. ``amsnet``.
         architecture: the cells, where the network was searched.
         task: how its map is read.
-        facts: figures and origin that are kept with it, plain JSON.
+        facts: figures that are kept with it, plain JSON.
+        origin: the images that it was trained on, and how they were read; None where that is not known.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Model:
         architecture: Architecture | None,
         task: Task,
         facts: dict[str, Any] | None = None,
+        origin: Origin | None = None,
     ):
         self.network = network.eval().to(memory_format=torch.channels_last)
         self.name = name
         self.architecture = architecture
         self.task = task
         self.facts = facts or {}
+        self.origin = origin
         self.file: Path | None = None  # that it was saved to or loaded from last
 
     def to_dict(self) -> str:
@@ -66,9 +71,15 @@ class Model:
         """The number of trained weights."""
         return number_of_parameters(self.network)
 
+    @property
+    def max_side(self) -> int | None:
+        """To how many pixels images were scaled down in training, and are before they are estimated."""
+        side: int | None = self.origin.settings.get("max_side") if self.origin else None
+        return side
+
     def map(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
         """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
-        pixels a side.
+        pixels a side of the image as it was in training, no larger than :attr:`max_side`.
 
         Args:
             image: ``(H, W, 3)`` or ``(H, W)`` uint8, RGB, or the path of an image file.
@@ -77,7 +88,8 @@ class Model:
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True)
-        return estimate_map(self.network, self.task, normalise(_rgb(image)), views)
+        image = scaled_down(_rgb(image), self.max_side)
+        return estimate_map(self.network, self.task, normalise(image), views)
 
     def count(self, image: np.ndarray | str | Path, views: int = 1) -> float:
         """How many there are in an image; arguments as for :meth:`map`.
@@ -110,27 +122,6 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
-    """The one device that Lightning's words name, found by torch alone: Lightning takes twice as long to import.
-
-    Args:
-        accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
-        devices: how many of them: 1.
-
-    Raises:
-        SettingError: there is no such accelerator here, or several devices are asked for.
-    """
-    if devices != 1:
-        raise SettingError(f"devices: {devices}; a model is applied on one, leave it out")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    known = {"auto": [*there], "gpu": ["cuda", "mps"], **{name: [name] for name in there}}
-    found = [name for name in known.get(accelerator, ()) if there[name]]
-    if not found:
-        usable = ", ".join(name for name, names in known.items() if any(there[one] for one in names))
-        raise SettingError(f"accelerator: {accelerator!r} is not here; choose among {usable}")
-    return torch.device(found[0])
-
-
 def save_model(model: Model, path: str | Path) -> None:
     """Write the model's one file, whole or not at all.
 
@@ -147,7 +138,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "network": json.dumps({"name": model.name, "settings": model.network.settings}),
         "architecture": json.dumps(model.architecture.to_dict() if model.architecture else None),
         "task": json.dumps({"name": path_of(type(model.task)), "settings": model.task.settings}),
-        "preprocessing": json.dumps({"colours": "RGB", "mean": MEAN, "std": STD}),
+        "preprocessing": json.dumps(PREPROCESSING),
+        "origin": json.dumps(model.origin and model.origin.to_dict()),
         "facts": json.dumps(model.facts),
     }
     with whole(path) as temporary:
@@ -184,6 +176,10 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         architecture = None if cells is None else Architecture.from_dict(_with_numbers(cells))
         if not isinstance(facts, dict):
             raise TypeError("facts: no figures by name")
+        if parse_json(header["preprocessing"]) != PREPROCESSING:
+            raise ValueError(f"preprocessing is {header['preprocessing']:.200}, expected {PREPROCESSING}")
+        kept = parse_json(header.get("origin", "null"))  # a file of version 0.1 has none
+        origin = None if kept is None else Origin.from_dict(kept)
         network = _build(name, architecture, settings, weights)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, NNICountError) as error:
         raise ModelError(f"{path}: header and weights do not fit together ({_first_line(error)}); {remedy}") from error
@@ -192,7 +188,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         task = create_task(task_name, task_settings, of_file=True)
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
-    model = Model(network.to(device), name, architecture, task, facts)
+    model = Model(network.to(device), name, architecture, task, facts, origin)
     model.file = Path(path)
     return model
 

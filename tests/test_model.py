@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nni_count.errors import ModelError, NNICountError, SettingError
-from nni_count.model import Model, find_device, load_model, save_model
+from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise
+from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import whole_map
 from nni_count.tasks.counting import Counting
 

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from nni_count.cli.help import rows
-from nni_count.errors import NNICountError, SettingError
+from nni_count.errors import NNICountError, Note, SettingError
 from nni_count.plugins import GROUPS, load
 from nni_count.runs.describe import path_of
 from nni_count.training.names import HEADS, dotted, nested
@@ -136,7 +136,8 @@ def _plain(value: Any) -> Any:
 def _one_line_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
     # what libraries say to those who program with them is not for those who call a command
     if issubclass(category, UserWarning) and "site-packages" not in filename.replace("site-packages/nni_count", ""):
-        print(f"nni-count: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        kind = "note" if issubclass(category, Note) else "warning"
+        print(f"nni-count: {kind}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _last_line(error: BaseException) -> str:

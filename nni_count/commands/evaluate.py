@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from nni_count.data import DataSetting, open_data
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.model import Model, find_device, load_model
+from nni_count.errors import Note
+from nni_count.model import Model, load_model
+from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views, whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
+from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Figures, Task, create_task, mean
 
 WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
 GENERAL = (
     *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "views", "images"),
-    *("regions", "network", "model"),
+    *("regions", "network", "model", "taken_over", "differs", "trained_on"),
 )
 
 
@@ -65,7 +69,9 @@ def evaluate(
         ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
         ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
         ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
-        they were obtained.
+        they were obtained: ``taken_over``, the settings of the data that come from the model, ``differs``, those that
+        are not as in its training, and ``trained_on``, how many of the images it has learned from or was chosen by
+        (null where its file does not tell).
     """
     settings: dict[str, Any] = {
         "model": model,
@@ -79,8 +85,11 @@ def evaluate(
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):
         model = load_model(model, device)
-    dataset = open_data(data)
+    dataset, taken_over, differs = model.origin.reopen(data) if model.origin else (open_data(data), {}, {})
     samples, task = dataset.samples(split), model.task
+    met = None if model.origin is None else model.origin.met(dataset, samples)
+    for line in _notes(taken_over, differs, met or [], len(samples), split):
+        warnings.warn(line, stacklevel=2)
     # of the data set's own training images, else of those the model was trained on
     prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
     run = None if out is None else open_run(out, "evaluate", settings)
@@ -100,6 +109,9 @@ def evaluate(
         "regions": sum(sample.roi is not None for sample in samples),
         "data": dataset.name,
         "split": split,
+        "taken_over": taken_over,
+        "differs": differs,
+        "trained_on": None if met is None else len(met),
         "task": describe(task),
         "network": {"name": model.name, "settings": model.network.settings},
         "model": model.facts,
@@ -120,8 +132,14 @@ def table(report: dict[str, Any]) -> str:
     metric = task.main_metric.upper()
     regions = f", {report['regions']} of them inside a region of interest alone" if report["regions"] else ""
     views = f", the mean of {report['views']} views" if report.get("views", 1) > 1 else ""
+    met, settings = report.get("trained_on"), ", ".join(f"{n} {v}" for n, v in report.get("taken_over", {}).items())
     lines = [
         ("data", f"{report['data']}, {report['split']}: {report['images']} images{regions}"),
+        *([("as trained", settings)] if settings else []),
+        (
+            "trained on",
+            "unknown: the model does not tell" if met is None else f"{met} of these {report['images']} images",
+        ),
         *task.lines(figures),
         *(
             (f"{metric} {name}", f"{row[task.main_metric]:.2f}   ({row['images']} images)")
@@ -135,10 +153,26 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(f"{name:<12} {value}" for name, value in lines)
 
 
+def _notes(
+    taken_over: Mapping[str, Any], differs: Mapping[str, str], met: list[str], images: int, split: str
+) -> Iterator[str | Note]:
+    """What a person must know of how the images are read and where they come from."""
+    if taken_over:
+        settings = ", ".join(f"data.{name} {value!r}" for name, value in taken_over.items())
+        yield Note(f"as the model was trained: {settings}")
+    yield from (f"data.{name}: {how}" for name, how in differs.items())
+    if met and split not in ("train", "val"):  # else it is what was asked for
+        first = ", ".join(met[:3]) + (" …" if len(met) > 3 else "")
+        yield (
+            f"{len(met)} of the {images} images were trained on ({first}), so the figures say little about others; "
+            "evaluate on images that it has not seen"
+        )
+
+
 def _judge(model: Model, sample: Sample, views: int) -> Figures:
     image = sample.read()
     start = time.perf_counter()
-    estimate = model.map(image, views)
+    estimate = estimate_map(model.network, model.task, normalise(image), views)
     seconds = time.perf_counter() - start
     known = estimate, sample, image.shape[:2]
     return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}
@@ -177,7 +211,8 @@ def _draw(
     estimates = []
     for label, index in chosen:
         sample, image = samples[index], samples[index].read()
-        panels = task.panels(model.map(image, views), sample, image.shape[:2])
+        estimate = estimate_map(model.network, task, normalise(image), views)
+        panels = task.panels(estimate, sample, image.shape[:2])
         estimates.append(Estimate(sample.name, image, panels, label))
     if estimates:
         draw_estimates(estimates, path, task.unit)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from nni_count.data.sample import read_image
-from nni_count.errors import DataError
-from nni_count.model import Model, find_device, load_model
+from nni_count.data.images import read_image, scaled_down
+from nni_count.errors import DataError, Note
+from nni_count.model import Model, load_model
+from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import whole, write_text
 from nni_count.runs.run import open_run
@@ -67,13 +69,17 @@ def predict(
     if not isinstance(model, Model):
         model = load_model(model, device)
     task = model.task
+    if model.max_side:
+        warnings.warn(
+            Note(f"as the model was trained: images have at most {model.max_side} pixels a side"), stacklevel=2
+        )
     run = None if out is None else open_run(out, "predict", settings)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     taken: set[str] = set()
     for path in paths:
         try:
-            image = read_image(path, oriented=True)
+            image = scaled_down(read_image(path, oriented=True), model.max_side)
         except DataError as error:
             faults.append(str(error))
             continue

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 
 from nni_count.architecture import Architecture, open_architecture
 from nni_count.data import DataSetting, open_data
+from nni_count.data.origin import Origin, as_begun, keep_parts
 from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
@@ -109,10 +110,9 @@ def retrain(
         raise SettingError(f"devices: {compute.devices}; a retraining runs on one, leave it out")
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
-    name, settings = named(network)
-    chosen = name
+    chosen, settings = named(network)
     if from_model is None:
-        task = task or usual_task()
+        name, task, before = chosen, task or usual_task(), None
         cells = None if architecture is None else open_architecture(architecture)
         net = create(name, cells, **{"out_channels": task.out_channels, **settings})
         initialise(net)
@@ -121,13 +121,15 @@ def retrain(
             raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
         model = from_model if isinstance(from_model, Model) else load_model(from_model)
         net, name, cells = deepcopy(model.network).train(), model.name, model.architecture
-        task = task or model.task
+        task, before = task or model.task, model.origin
     if net.settings["out_channels"] != task.out_channels:
         raise SettingError(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
     criterion = create_loss(loss, cells.pooling if cells else None)
     training, validation = dataset.training_parts(recipe.validation_fraction, seed)
+    if resume:
+        training, validation = as_begun(out, dataset, (training, validation))
     check_task(task, training[0])
     batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
     criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
@@ -151,6 +153,7 @@ def retrain(
         },
         resume=resume,
     ) as run:
+        keep_parts(run.folder, dataset, (training, validation))
         module = Retraining(
             net.to(memory_format=torch.channels_last),
             criterion,
@@ -180,8 +183,8 @@ def retrain(
             **task.prior(training),
             "seed": seed,
         }
-        trained = Model(net.cpu(), name, cells, task, facts)
-        save_model(trained, run.folder / "model.safetensors")
+        origin = Origin.of(dataset, [*training, *validation], before)
+        save_model(trained := Model(net.cpu(), name, cells, task, facts, origin), run.folder / "model.safetensors")
         return trained
 
 

@@ -87,7 +87,18 @@ def search(
     compute.warn()
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
-    job = prepare(dataset, space, strategy, task, crops=crops, recipe=recipe, budget=budget, compute=compute, seed=seed)
+    job = prepare(
+        dataset,
+        space,
+        strategy,
+        task,
+        crops=crops,
+        recipe=recipe,
+        budget=budget,
+        compute=compute,
+        seed=seed,
+        begun=out if resume else None,
+    )
     settings = {
         "data": dataset,
         "space": job.space,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nni_count.data.files import natural, unpaired
-from nni_count.data.sample import Sample, image_size, is_outside, read_image, read_prepared, region, settle_points
-from nni_count.data.splits import pick, split_off
+from nni_count.data.sample import Sample, prepare
+from nni_count.data.splits import pick, pick_parts, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
 
@@ -41,6 +40,8 @@ class Dataset(ABC):
     asked_for: Mapping[str, Any] | None = None
     #: whether the parts are drawn by us and not the data set's own
     divides = False
+    #: settings that say what is seen and counted, and not which images belong to which part
+    everywhere: tuple[str, ...] = ("max_side", "outside")
 
     def to_dict(self) -> Any:
         """What ``open_data`` makes it of again: a path, one with settings, or a class and the arguments it keeps."""
@@ -76,6 +77,17 @@ class Dataset(ABC):
         """What the data set is called in tables, e.g. ``ShanghaiTech part_A_final``."""
         return f"{type(self).__name__} {self.root.resolve().name}"
 
+    @property
+    def identity(self) -> str:
+        """By which it is known again, wherever its folder lies."""
+        return f"{path_of(type(self))} {self.root.resolve().name}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was given beside its folder."""
+        given = kept_arguments(self) | dict(self.asked_for or {})
+        return {name: value for name, value in given.items() if name not in ("root", "path", "format")}
+
     @staticmethod
     @abstractmethod
     def recognises(root: Path) -> bool:
@@ -84,7 +96,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The parts that there are, such as ``train`` and ``test``; no image is in two of them."""
+        """The parts that there are, such as ``train`` and ``test``; no image is in two."""
 
     @abstractmethod
     def read(self, split: str) -> list[Sample]:
@@ -97,8 +109,7 @@ class Dataset(ABC):
             SettingError: there is no such part.
             DataError: naming the file at fault.
         """
-        known = tuple(dict.fromkeys((*self.splits, *self.lists)))
-        if split not in (*known, "all"):
+        if split not in (*(known := dict.fromkeys((*self.splits, *self.lists))), "all"):
             raise SettingError(f"{self.root}: has no split {split!r}; found: {', '.join(known)}; or choose all")
         if split == "all":
             samples = self.everything()
@@ -144,14 +155,10 @@ class Dataset(ABC):
         if part not in self._parts:
             self._number_outside = 0
             self._parts[part] = self.read(part)
-            number, self._number_outside = self._number_outside, 0
-            if number:
+            if self._number_outside:
                 done = {"clamp": "moved to the border", "drop": "left out", "keep": "kept"}[self.outside]
-                warnings.warn(
-                    f"{self.root} ({part}): {number} points lie outside their image; {done} "
-                    "(--data.outside clamp, drop or keep)",
-                    stacklevel=3,
-                )
+                what = f"{self._number_outside} points lie outside their image; {done}"
+                warnings.warn(f"{self.root} ({part}): {what} (--data.outside clamp, drop or keep)", stacklevel=3)
         return self._parts[part]
 
     def everything(self) -> list[Sample]:
@@ -160,15 +167,12 @@ class Dataset(ABC):
 
     def _listed(self, split: str) -> list[Sample]:
         everything = self.everything()
-        chosen = {name: pick(everything, path, self.root) for name, path in self.lists.items()}
-        taken = [id(sample) for samples in chosen.values() for sample in samples]
-        if len(set(taken)) < len(taken):
-            twice = next(sample.name for sample in chosen["train"] if id(sample) in map(id, chosen["test"]))
-            raise DataError(f"{self.lists['test']}: {twice} is in {self.lists['train']} too; keep it in one of them")
+        chosen = pick_parts(everything, self.lists, self.root)
         if split in chosen:
             return chosen[split]
+        taken = {id(sample) for samples in chosen.values() for sample in samples}
         own = everything if self.divides or split not in self.splits else self.part(split)
-        return [sample for sample in own if id(sample) not in set(taken)]
+        return [sample for sample in own if id(sample) not in taken]
 
     def fault(self, error: DataError) -> None:
         """Raise an error, or keep it while faults are collected."""
@@ -211,35 +215,10 @@ class Dataset(ABC):
             group: what the image is reported under.
             labels: what each point is, where that is known.
         """
-        if not np.isfinite(points).all():
-            raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
-        oriented = size is not None and image_size(path, oriented=True) == size
-        width, height = image_size(path, oriented=oriented)
-        if size is not None and size != (width, height):
-            raise DataError(
-                f"{path}: has {width}×{height} pixels but was annotated at {size[0]}×{size[1]}; "
-                "restore the image that was annotated"
-            )
-        read = read or partial(read_image, path, oriented=oriented)
-        scaled = None
-        if self.max_side is not None and max(width, height) > self.max_side:
-            factor = self.max_side / max(width, height)
-            scaled = max(1, round(width * factor)), max(1, round(height * factor))
-            factors = np.array(scaled) / (width, height)
-            points, roi = points * factors, None if roi is None else roi * factors
-            width, height = scaled
-        stays = ~is_outside(points, width, height) | (self.outside != "drop")
-        kinds = None if labels is None else np.array(labels, str)[stays]
-        points, number = settle_points(points, width, height, self.outside)
+        how: dict[str, Any] = {"outside": self.outside, "max_side": self.max_side}
+        sample, number = prepare(name, path, points, read, size=size, roi=roi, group=group, labels=labels, **how)
         self._number_outside += number
-        if roi is not None:
-            pixels = np.floor(points).astype(int)
-            within = ((pixels >= 0) & (pixels < (width, height))).all(1)
-            within[within] = region(roi, (height, width))[pixels[within, 1], pixels[within, 0]]
-            points, kinds = points[within], None if kinds is None else kinds[within]
-        if scaled or roi is not None:
-            read = partial(read_prepared, read, scaled, roi)
-        return Sample(name, points, read, path, roi, group, kinds)
+        return sample
 
     def check_pairs(
         self, images: Collection[str], points: Collection[str], image_folder: Path, point_folder: Path

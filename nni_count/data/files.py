@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from nni_count.data.sample import IMAGE_SUFFIXES
+from nni_count.data.images import IMAGE_SUFFIXES
 from nni_count.errors import DataError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
@@ -30,6 +31,14 @@ class HeldOut(Dataset):
     @property
     def name(self) -> str:
         return self.dataset.name
+
+    @property
+    def identity(self) -> str:
+        return self.dataset.identity
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.dataset.settings
 
     @staticmethod
     def recognises(root: Path) -> bool:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from nni_count.data.images import image_size, read_image, resized, smaller
 from nni_count.errors import DataError, SettingError
 
-#: bounds of what is decoded, so that a small file cannot fill the memory
-MAX_PIXELS, MAX_BYTES = 1 << 27, 1 << 30
 #: ImageNet's mean, which a network sees as 0
 MEAN_COLOUR = (124, 116, 104)
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -98,99 +94,12 @@ def region(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.logical_xor.accumulate(crossed, axis=1)[:, :-1]
 
 
-def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
-    """Width and height in pixels, from the file's header.
-
-    Raises:
-        DataError: the file is missing or no image, or too large to be decoded.
-    """
-    from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
-
-    try:
-        size = os.path.getsize(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the size, which is checked here
-            with Image.open(path) as image:
-                width, height = image.size
-                # without a mark in the header PIL would decode all pixels to find out; a TIFF is turned already
-                marked = oriented and "exif" in image.info and image.format != "TIFF"
-                turned = marked and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, "more than 178") from error
-    except Exception as error:  # PIL raises whatever the damaged bytes lead to
-        if isinstance(error, OSError) and error.strerror:  # PIL's own have none
-            raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        raise _unreadable(path) from error
-    if size > MAX_BYTES:
-        raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
-    if width * height > MAX_PIXELS:
-        raise _too_large(path, f"{width * height / 1e6:.0f}")
-    return (height, width) if turned else (width, height)
-
-
-def _unreadable(path: str | Path) -> DataError:
-    return DataError(f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it")
-
-
-def _too_large(path: str | Path, million: str) -> DataError:
-    return DataError(f"{path}: would be {million} million pixels, which would fill the memory; replace or remove it")
-
-
-def read_image(path: str | Path, *, oriented: bool = False) -> np.ndarray:
-    """Read any image as ``(H, W, 3)`` uint8 RGB; greyscale is repeated, 16 bits are scaled to 8, alpha is left out.
-
-    Args:
-        path: the image file.
-        oriented: turn the image as its camera says (EXIF). Not for data sets: their points belong to the stored pixels.
-
-    Raises:
-        DataError: when the file is missing, truncated, no image, or too large to be decoded.
-    """
-    import cv2  # as above
-
-    image_size(path)
-    data = np.fromfile(path, np.uint8)
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
-    try:
-        image = None if _truncated_jpeg(data) else cv2.imdecode(data, flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise _unreadable(path)
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        raise DataError(f"{path}: pixels are {image.dtype}; save the image with 8 or 16 bits a channel")
-    return np.ascontiguousarray(image[:, :, ::-1])
-
-
-def read_prepared(
-    read: Callable[[], np.ndarray], size: tuple[int, int] | None, roi: np.ndarray | None = None
-) -> np.ndarray:
-    """The image scaled to ``size`` (width, height), and painted with the mean colour outside ``roi``."""
-    image = read()
-    if size is not None:
-        import cv2  # as above
-
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    if roi is not None:
-        image[~region(roi, image.shape)] = MEAN_COLOUR
-    return image
-
-
-def _truncated_jpeg(data: np.ndarray) -> bool:
-    """OpenCV fills the missing part of a JPEG with grey and says nothing; the end marker tells.
-
-    It is looked for behind the header, which may hold a whole small JPEG; what telephones append may come after it.
-    """
-    content = data.tobytes()
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    position = 2
-    while content[position : position + 1] == b"\xff" and content[position + 1 : position + 2] != b"\xda":
-        filling = content[position + 1 : position + 2] == b"\xff"
-        position += 1 if filling else 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return content.find(b"\xff\xd9", position) < 0
+def within(points: np.ndarray, polygon: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Which points ``(N, 2)`` have their pixels in a polygon, ``(N,)`` bool."""
+    pixels = np.floor(points).astype(int)
+    inside: np.ndarray = ((pixels >= 0) & (pixels < (width, height))).all(1)
+    inside[inside] = region(polygon, (height, width))[pixels[inside, 1], pixels[inside, 0]]
+    return inside
 
 
 def is_outside(points: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -222,3 +131,53 @@ def settle_points(points: np.ndarray, width: int, height: int, outside: str = "c
     if outside != "keep":
         points = np.clip(points, 0, np.nextafter((width, height), 0))
     return points, int(beyond.sum())
+
+
+def read_prepared(
+    read: Callable[[], np.ndarray], size: tuple[int, int] | None, roi: np.ndarray | None = None
+) -> np.ndarray:
+    """The image scaled to ``size`` (width, height), and painted with the mean colour outside ``roi``."""
+    image = read() if size is None else resized(read(), size)
+    if roi is not None:
+        image[~region(roi, image.shape)] = MEAN_COLOUR
+    return image
+
+
+def prepare(
+    name: str,
+    path: Path,
+    points: np.ndarray,
+    read: Callable[[], np.ndarray] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    roi: np.ndarray | None = None,
+    group: str | None = None,
+    labels: Sequence[str] | None = None,
+    outside: str = "clamp",
+    max_side: int | None = None,
+) -> tuple[Sample, int]:
+    """A sample of an image file, and how many of its points lay outside; see :meth:`nni_count.data.Dataset.sample`."""
+    if not np.isfinite(points).all():
+        raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
+    oriented = size is not None and image_size(path, oriented=True) == size
+    width, height = image_size(path, oriented=oriented)
+    if size is not None and size != (width, height):
+        raise DataError(
+            f"{path}: has {width}×{height} pixels but was annotated at {size[0]}×{size[1]}; "
+            "restore the image that was annotated"
+        )
+    read = read or partial(read_image, path, oriented=oriented)
+    scaled = smaller(width, height, max_side)
+    if scaled:
+        factors = np.array(scaled) / (width, height)
+        points, roi = points * factors, None if roi is None else roi * factors
+        width, height = scaled
+    stays = ~is_outside(points, width, height) | (outside != "drop")
+    kinds = None if labels is None else np.array(labels, str)[stays]
+    points, number = settle_points(points, width, height, outside)
+    if roi is not None:
+        chosen = within(points, roi, width, height)
+        points, kinds = points[chosen], None if kinds is None else kinds[chosen]
+    if scaled or roi is not None:
+        read = partial(read_prepared, read, scaled, roi)
+    return Sample(name, points, read, path, roi, group, kinds), number

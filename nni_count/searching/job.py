@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, cast
 
 from nni_count.data import halves
 from nni_count.data.dataset import Dataset
+from nni_count.data.origin import as_begun
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
 from nni_count.runs.describe import path_of
@@ -27,6 +29,7 @@ class Job:
         space: as it was given; its choices are still open.
         strategy: what searches it.
         task: what is regressed.
+        dataset: that the parts are of.
         parts: the half for the weights, and the half for the architecture.
         batches: steps an epoch.
         crops, recipe, budget, compute, seed: see :func:`nni_count.search`.
@@ -36,6 +39,7 @@ class Job:
     space: ModelSpace
     strategy: Strategy
     task: Task
+    dataset: Dataset
     parts: tuple[Sequence[Sample], Sequence[Sample]]
     batches: int
     crops: Crops
@@ -57,11 +61,12 @@ def prepare(
     budget: SearchBudget,
     compute: Compute,
     seed: int,
+    begun: str | Path | None = None,
 ) -> Job:
     """The job of a search, checked.
 
     The space that is given stays as it is: one with its settings is built anew, so that its weights start from the
-    seed that was set before.
+    seed that was set before. ``begun`` is the folder of a run that is continued, with the images of which it goes on.
 
     Raises:
         SettingError: the space, the strategy or a setting does not fit.
@@ -71,6 +76,8 @@ def prepare(
     follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
     space = type(space)(*space.trace_args, **{**space.trace_kwargs, **follows})
     parts = halves(dataset.samples("train"), seed)
+    if begun is not None:
+        parts = as_begun(begun, dataset, parts)
     check_task(task, parts[0][0])
     whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
     provenance = {
@@ -80,7 +87,7 @@ def prepare(
         "versions": {name: _version(name) for name in ("nni", "torch", "nni-count")},
     }
     batches = budget.limit_train_batches or whole
-    return Job(space, strategy, task, parts, batches, crops, recipe, budget, compute, seed, provenance)
+    return Job(space, strategy, task, dataset, parts, batches, crops, recipe, budget, compute, seed, provenance)
 
 
 def _check(space: ModelSpace, strategy: Strategy, task: Task, crops: Crops) -> None:

@@ -13,7 +13,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from nni_count.architecture import Architecture, read_architecture
-from nni_count.data import split_off
+from nni_count.data.origin import keep_parts
+from nni_count.data.splits import take_off
 from nni_count.errors import RunError, SettingError
 from nni_count.runs.checkpoints import WholeCheckpoints
 from nni_count.runs.loggers import run_loggers
@@ -87,12 +88,14 @@ def search_one_shot(
         raise without_alpha(strategy)
     validation = None
     if decoding.validation_images:
-        judged = split_off(job.parts[1], decoding.validation_images / len(job.parts[1]), job.seed)[1]
+        judged = take_off(job.parts[1], decoding.validation_images, job.seed)[1]
         validation = Validation(job.task, judged, loaders[0], job.crops.cache_bytes // 8)
     warm_up = WarmUp(getattr(strategy, "warmup_epochs", 0), budget.max_epochs, timer)
     # the first process opens the folder before Lightning starts the others
     opened = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
     with opened as run, graceful_stop() as stop:
+        if rank() == 0:
+            keep_parts(run.folder, job.dataset, job.parts)
         after_epoch = AfterEpoch(
             run,
             stop,

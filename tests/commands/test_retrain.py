@@ -1,4 +1,5 @@
 import csv
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def stop_at(monkeypatch, step):
 def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
     model = train(shanghaitech, tmp_path / "run", max_steps=6)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"config.yaml", "metrics.csv", "checkpoints", "tensorboard", "model.safetensors"}
+    assert names == {"config.yaml", "metrics.csv", "checkpoints", "tensorboard", "model.safetensors", "images.json"}
     torch.testing.assert_close(weights(load_model(tmp_path / "run" / "model.safetensors")), weights(model))
     assert model.facts["weights"] in ("raw", "average")
     assert model.facts["training_images"] + model.facts["validation_images"] == 8
@@ -114,6 +115,27 @@ def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, 
     resumed = train(shanghaitech, tmp_path / "broken", max_steps=8, resume=True)
     assert resumed.facts["steps"] == 8
     torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
+
+
+def test_a_resumed_run_goes_on_with_the_images_that_it_began_with(shanghaitech, tmp_path):
+    images, points = (shanghaitech / "train_data" / name for name in ("images", "ground-truth"))
+    straight = train(shanghaitech, tmp_path / "straight", max_steps=4)
+    train(shanghaitech, tmp_path / "run", max_steps=2)
+    for number in range(20, 24):
+        shutil.copy(images / "IMG_1.jpg", images / f"IMG_{number}.jpg")
+        shutil.copy(points / "GT_IMG_1.mat", points / f"GT_IMG_{number}.mat")
+    with pytest.warns(UserWarning, match=r"goes on without 4 image\(s\) that came later: train_data/images/IMG_20.jpg"):
+        resumed = train(shanghaitech, tmp_path / "run", max_steps=4, resume=True)
+    assert resumed.origin == straight.origin
+    (images / "IMG_3.jpg").write_bytes((images / "IMG_2.jpg").read_bytes())
+    with pytest.raises(
+        RunError, match=r"was begun with train_data/images/IMG_3.jpg, which is no longer the image that"
+    ):
+        train(shanghaitech, tmp_path / "run", max_steps=6, resume=True)
+    (images / "IMG_3.jpg").unlink()
+    (points / "GT_IMG_3.mat").unlink()
+    with pytest.raises(RunError, match=r"IMG_3.jpg, which is no longer among the training images; restore it"):
+        train(shanghaitech, tmp_path / "run", max_steps=6, resume=True)
 
 
 class Statistics(Callback):

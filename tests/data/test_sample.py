@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nni_count.data.sample import image_size, read_image
+from nni_count.data.images import image_size, read_image
 from nni_count.errors import DataError
 
 WIDTH, HEIGHT = 64, 48

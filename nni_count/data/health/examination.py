@@ -16,7 +16,8 @@ import numpy as np
 
 from nni_count.data.health.checks import FEW, Finding, number_coincident, number_outside
 from nni_count.data.health.near_duplicates import LIMIT, nearest, perceptual_hash
-from nni_count.data.sample import IMAGE_SUFFIXES, Sample
+from nni_count.data.images import IMAGE_SUFFIXES
+from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nni_count.data.files import find_files
+from nni_count.data.images import IMAGE_SUFFIXES
 from nni_count.data.readers.own import Document, LabelledData, Mark
 from nni_count.data.readers.text import Table
-from nni_count.data.sample import IMAGE_SUFFIXES, Sample
+from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
 #: what the column of the images, and that of the labels, may be called

@@ -13,7 +13,7 @@ import numpy as np
 from nni_count.data.dataset import Dataset
 from nni_count.data.files import Images, as_seen, find_folder
 from nni_count.data.sample import Sample
-from nni_count.data.splits import split_off
+from nni_count.data.splits import divide
 from nni_count.errors import DataError, SettingError
 
 IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img")
@@ -65,7 +65,7 @@ class OwnData(Dataset):
             return self.read_all()
         if self.faults and len(self.part("all")) < 2:
             return self.part("all") if split == "train" else []  # that there are too few would say nothing new
-        rest, test = split_off(self.part("all"), self.test_fraction, self.split_seed)
+        rest, test = divide(self.part("all"), self.test_fraction, self.split_seed)
         return test if split == "test" else rest
 
     def everything(self) -> list[Sample]:
@@ -82,6 +82,8 @@ class LabelledData(OwnData):
     Args:
         label: only what is labelled so is counted, else everything.
     """
+
+    everywhere = (*OwnData.everywhere, "label")
 
     def __init__(self, root: str | Path, *, label: str | int | None = None, **common: Any):
         super().__init__(root, **common)

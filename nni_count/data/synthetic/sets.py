@@ -9,6 +9,7 @@ from nni_count.data.sample import Sample
 from nni_count.data.synthetic import CellStream, CrowdStream
 from nni_count.data.synthetic.stream import Stream
 from nni_count.errors import SettingError
+from nni_count.runs.describe import path_of
 
 TEST_START = 1_000_000  # far beyond any training image
 
@@ -29,6 +30,10 @@ class SyntheticSet(Dataset):
     @property
     def name(self) -> str:
         return str(self.root)
+
+    @property
+    def identity(self) -> str:
+        return path_of(type(self))  # whatever its level
 
     @staticmethod
     def recognises(root: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from nni_count.architecture import Architecture
+from nni_count.data.origin import keep_parts
 from nni_count.errors import RunError, SettingError
 from nni_count.runs.files import write_text
 from nni_count.runs.run import Run, graceful_stop, open_run
@@ -79,6 +80,7 @@ def search_by_trials(
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise SettingError(f"trials.port: {port} is in use; give another, or none for a free one")
     with open_run(out, "search", settings, resume=resume) as run:
+        keep_parts(run.folder, job.dataset, job.parts)
         record = Record(run, cast(Space, space), job.task, job.provenance, resume=resume)
         missing = trials.number - len(record.trials)
         if missing > 0:

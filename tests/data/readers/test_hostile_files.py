@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from nni_count.data import open_data
+from nni_count.data.images import image_size, read_image
 from nni_count.data.readers.matlab import load_mat
 from nni_count.data.readers.text import read_xml
-from nni_count.data.sample import image_size, read_image
 from nni_count.errors import DataError
 
 #: reads .mat files where no more than 300 MiB above what the imports took can be had

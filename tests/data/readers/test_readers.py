@@ -290,8 +290,8 @@ def test_a_folder_that_fits_two_layouts_is_settled_by_name(tmp_path, points):
 
 
 def test_own_data_is_divided_by_a_seed(tmp_path, points):
-    write("csv", tmp_path / "set", points * 5)
+    write("csv", tmp_path / "set", points * 10)
     parts = [[sample.name for sample in open_data(tmp_path / "set", split_seed=s).samples("test")] for s in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
-    assert len(parts[0]) == 6
-    assert len(open_data(tmp_path / "set", test_fraction=0.5).samples("test")) == 15
+    assert 5 <= len(parts[0]) <= 19
+    assert {*parts[0]} < {sample.name for sample in open_data(tmp_path / "set", test_fraction=0.5).samples("test")}

@@ -7,6 +7,7 @@ from conftest import write_mat, write_shanghaitech
 from scipy.io import savemat
 
 from nni_count.data import halves, open_data, split_off
+from nni_count.data.splits import divide
 from nni_count.errors import DataError, NNICountError, SettingError
 
 
@@ -175,6 +176,16 @@ def test_splits_are_seeded_disjoint_and_whole():
         assert sorted(rest + part) == list(range(50))
         assert len(part) == 5
         assert split_off(list(range(50)), 0.1, seed) == (rest, part)
+        (rest, part), (more, more_part) = (divide(some, 0.1, seed) for some in (range(50), [99, *range(50), 77]))
+        assert sorted(rest + part) == list(range(50))
+        assert {*rest} <= {*more}  # what is added moves no other
+        assert {*part} <= {*more_part}
+    sizes = [len(divide(range(50), 0.1, seed)[1]) for seed in range(100)]
+    assert min(sizes) >= 1
+    assert 4.2 < np.mean(sizes) < 5.8
+    names = ["Caf\u00e9.png", "b.png", "c.png", "d.png"]  # as another machine may write them
+    others = ["CAFE\u0301.PNG", *names[1:]]
+    assert [names.index(n) for n in halves(names, 0)[1]] == [others.index(n) for n in halves(others, 0)[1]]
     assert split_off(list(range(50)), 0.1, 1) != split_off(list(range(50)), 0.1, 2)
     assert [len(half) for half in halves(list(range(51)), 0)] in ([25, 26], [26, 25])
     with pytest.raises(DataError, match="at least 2"):

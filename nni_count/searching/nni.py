@@ -21,6 +21,7 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # NNI goes through the classes of torch.nn and warns of two that are no modules
     warnings.filterwarnings("ignore", ".* is found to be not a nn.Module", RuntimeWarning)
     import nni.nas.strategy as nni_strategies  # isort: skip - first
+    from nni.experiment import launcher
     from nni.mutable import Categorical, CategoricalMultiple
     from nni.nas.evaluator import FunctionalEvaluator
     from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer

@@ -28,11 +28,13 @@ class Trials:
         number: of architectures that are trained, each for the search's ``max_epochs``.
         concurrency: trained at once.
         port: of the web portal while the search runs; None for a free one.
+        public: whether the portal answers other machines too; it asks for no password.
     """
 
     number: int = 20
     concurrency: int = 1
     port: int | None = None
+    public: bool = False
 
     def __post_init__(self) -> None:
         if self.number < 1:

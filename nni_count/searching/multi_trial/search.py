@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, cast
 
 import numpy as np
 
 from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
-from nni_count.errors import RunError, SettingError
+from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.files import write_text
 from nni_count.runs.run import Run, graceful_stop, open_run
 from nni_count.searching.job import Job
 from nni_count.searching.multi_trial.candidate import Candidate, run_candidate
 from nni_count.searching.multi_trial.engine import Experiment
+from nni_count.searching.multi_trial.manager import keeping
 from nni_count.searching.multi_trial.record import Record, Trials
 from nni_count.searching.nni import (
     FunctionalEvaluator,
@@ -101,7 +101,7 @@ def search_by_trials(
                     stop=stop,
                     total=trials.number,
                 )
-                _run(experiment, port)
+                _run(experiment, port, run.folder / "nni", public=trials.public)
         if record.best is None:
             raise RunError(
                 f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again"
@@ -150,12 +150,17 @@ def _config(run: Run, trials: Trials, missing: int) -> NasExperimentConfig:
     return config
 
 
-def _run(experiment: Experiment, port: int) -> None:
-    with _paths_for_trials(), _handling(signal.SIGTERM, _leave):
+def _run(experiment: Experiment, port: int, folder: Path, *, public: bool) -> None:
+    with keeping(folder, public=public):
         try:
             print(f"web portal: http://127.0.0.1:{port}", flush=True)
             experiment.start(port)
             experiment._engine.wait_models()
+        except Exception as error:
+            process = experiment._proc
+            if isinstance(process, Popen) and process.poll() is not None:  # however NNI puts it
+                raise TrainingError("NNI's manager ended before the trials; see nni/*/log in the run folder") from error
+            raise
         finally:
             with _handling(signal.SIGINT, signal.SIG_IGN):  # a further one would leave the manager and its trials
                 experiment.stop()
@@ -166,24 +171,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
         return number
-
-
-@contextmanager
-def _paths_for_trials() -> Iterator[None]:
-    """Let the processes of the trials import what this one can."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
-def _leave(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 @contextmanager

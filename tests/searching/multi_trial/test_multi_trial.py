@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import nni.nas.strategy as nni_strategies
@@ -24,9 +25,11 @@ from nni_count.data import halves, open_data
 from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.run import Run
 from nni_count.searching.cost import Cost
+from nni_count.searching.multi_trial import manager
 from nni_count.searching.multi_trial.candidate import Candidate
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.multi_trial.search import seed_strategy
+from nni_count.searching.multi_trial.watchman import end
 from nni_count.searching.settings import EarlyStop
 from nni_count.tasks.counting import Counting
 from nni_count.training.settings import Crops, Recipe
@@ -196,7 +199,9 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
     lines_until(process, "trial 1 of 2: mae")
     with urllib.request.urlopen(f"{portal}/api/v1/nni/check-status", timeout=10) as answer:
         assert json.load(answer)["status"] == "RUNNING"
-    assert managers(out / "nni")
+    (node,) = [process for process in managers(out / "nni") if "node" in process.name()]
+    listening = [one.laddr.ip for one in node.net_connections() if one.status == psutil.CONN_LISTEN]
+    assert listening == ["127.0.0.1"]  # no other machine is answered
     first = list(csv.DictReader((out / "metrics.csv").open()))
     assert read_architecture(out / "architecture.yaml").provenance["trial"] == 1
     process.send_signal(signal.SIGINT)
@@ -204,6 +209,14 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
     assert process.returncode == 130
     assert "interrupted after 1 trials; continue with --resume" in errors
     assert_clean(out, portal)
+
+    killed = start(out, "--resume")
+    lines_until(killed, "web portal:")
+    wait_for(lambda: managers(out / "nni"), 60)
+    time.sleep(1)
+    killed.kill()
+    killed.communicate(timeout=60)
+    wait_for(lambda: not managers(out / "nni"), 60)  # nothing runs on
 
     resumed = start(out, "--resume")
     output, errors = resumed.communicate(timeout=240)
@@ -221,6 +234,67 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
     }
     assert yaml.safe_load((out / "config.yaml").read_text())["trials"]["number"] == 2
     assert_clean(out, portal)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_what_a_killed_search_has_left_is_ended_and_nothing_else(tmp_path):
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    trial = {**os.environ, "NNI_OUTPUT_DIR": str(tmp_path / "nni" / "x" / "trials" / "y")}
+    other = {**os.environ, "NNI_OUTPUT_DIR": str(tmp_path / "nni2" / "x")}
+    left = [
+        subprocess.Popen([*sleep, "--experiments-directory", str(tmp_path / "nni")]),
+        subprocess.Popen(sleep, env=trial),
+    ]
+    others = [
+        subprocess.Popen([*sleep, "--experiments-directory", str(tmp_path / "nni2")]),
+        subprocess.Popen([*sleep, str(tmp_path / "nni")]),
+        subprocess.Popen(sleep, env=other),
+    ]
+    try:
+        wait_for(lambda: all("time" in " ".join(psutil.Process(one.pid).cmdline()) for one in left), 20)
+        end(str(tmp_path / "nni"))
+        assert all(one.poll() is not None for one in left)
+        assert all(one.poll() is None for one in others)
+    finally:
+        for one in left + others:
+            one.kill()
+            one.wait()
+
+
+def test_a_manager_that_is_slow_is_waited_for_and_one_that_ends_is_told(monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = (
+        "import http.server, sys, time\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    asked = 0\n"
+        "    def do_GET(self):\n"
+        "        Handler.asked += 1\n"
+        "        self.send_response(200)\n"
+        "        self.end_headers()\n"
+        "        self.wfile.write(b'{}' if Handler.asked > 9 else b'<html>')\n"
+        "    def log_message(self, *_): pass\n"
+        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()\n"
+    )
+    slow = subprocess.Popen([sys.executable, "-c", server, str(port)])
+    manager._wait(port)
+    slow.kill()
+    slow.wait()
+    with pytest.raises(TrainingError, match="NNI's manager ended while it started"):
+        manager._wait(port)
+    monkeypatch.setattr(manager, "STUCK", 0.5)
+    stuck = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", str(port)])
+    with pytest.raises(TrainingError, match=f"has not begun to answer on port {port}"):
+        manager._wait(port)
+    stuck.kill()
+    stuck.wait()
 
 
 def assert_clean(out, portal):

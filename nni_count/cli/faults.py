@@ -49,7 +49,7 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
 
     again = "continue with --resume" if command in RESUMABLE else "run it again in another --out"
     if isinstance(error, Interrupted):
-        return str(error), 130
+        return str(error) if command in RESUMABLE else f"interrupted; {again}", 130
     if isinstance(error, KeyboardInterrupt):
         resumable = "; continue with --resume if the run has a checkpoint" if command in RESUMABLE else ""
         return f"interrupted{resumable}", 130

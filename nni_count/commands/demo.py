@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.commands.predict import predict
 from nni_count.commands.retrain import retrain
 from nni_count.commands.search import search
 from nni_count.data.synthetic.sets import SyntheticCrowds
 from nni_count.plugins import load
+from nni_count.runs.files import write_image
 from nni_count.runs.run import open_run
 from nni_count.searching.settings import SearchBudget
 from nni_count.training.settings import Budget, Crops, TrainingRecipe
@@ -66,5 +65,5 @@ def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
 def _photos(folder: Path, data: SyntheticCrowds) -> Path:
     folder.mkdir()
     for sample in data.samples("test")[:6]:
-        cv2.imwrite(str(folder / f"{sample.name}.png"), sample.read()[:, :, ::-1])
+        write_image(folder / f"{sample.name}.png", sample.read())
     return folder

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import cv2
 
 from nni_count.data.images import read_image, scaled_down
 from nni_count.errors import DataError, Note
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views
-from nni_count.runs.files import whole, write_text
+from nni_count.runs.files import write_image, write_text
 from nni_count.runs.run import open_run
-from nni_count.runs.tables import write_table
+from nni_count.runs.tables import GrowingTable
 from nni_count.tasks.task import Task
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -40,8 +39,8 @@ def predict(
     Args:
         images: image files and folders of images.
         model: a ``model.safetensors``, or a model.
-        out: folder; gets ``counts.csv``, ``counts.json`` and an overlay for every image. Another task than counting
-            has its own noun in place of ``count``. Without one nothing is drawn or written.
+        out: folder; gets ``counts.csv``, row by row, ``counts.json`` and an overlay for every image. Another task than
+            counting has its own noun in place of ``count``. Without one nothing is drawn or written.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
@@ -74,6 +73,7 @@ def predict(
             Note(f"as the model was trained: images have at most {model.max_side} pixels a side"), stacklevel=2
         )
     run = None if out is None else open_run(out, "predict", settings)
+    table = None if run is None else GrowingTable(run.folder / f"{task.noun}s.csv", ["image", "overlay"])
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     taken: set[str] = set()
@@ -86,13 +86,12 @@ def predict(
         estimate = model.map(image, views)
         row: dict[str, Any] = {"image": str(path)}
         row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
-        rows.append(row)
-        if run is not None:
+        if run is not None and table is not None:
             row["overlay"] = _free_name(path.stem, task.noun, taken)
-            with whole(run.folder / row["overlay"]) as temporary:
-                cv2.imwrite(str(temporary), task.draw(image, estimate)[:, :, ::-1])
+            write_image(run.folder / row["overlay"], task.draw(image, estimate))
+            table.add(row)
+        rows.append(row)
     if run is not None:
-        write_table(run.folder / f"{task.noun}s.csv", rows, None if rows else ["image", "overlay"])
         write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
         others = "" if run is None else f", the others are in {out}"
@@ -117,6 +116,7 @@ def _find(images: Sequence[str | Path]) -> list[Path]:
 
 def _free_name(stem: str, noun: str, taken: set[str]) -> str:
     """A name for the overlay that no other image of this call has."""
+    stem = os.fsencode(stem)[:200].decode(errors="ignore")  # file systems have 255 bytes for a name
     name, number = f"{stem}_{noun}.jpg", 2
     while name in taken:
         name, number = f"{stem}_{number}_{noun}.jpg", number + 1

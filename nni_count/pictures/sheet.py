@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import cKDTree
 
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_image
 
 # a panel's parts in pixels: the whole image at the left, a detail at the right, two lines of text above
 WHOLE, DETAIL, LINE, GAP = (336, 252), 252, 20, 14
@@ -65,8 +65,7 @@ def draw_sheet(panels: Iterable[Panel], path: str | Path, *, heading: str, colum
     for index, picture in enumerate(drawn):
         y, x = top + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
         page[y : y + height, x : x + width] = picture
-    with whole(path) as temporary:
-        cv2.imwrite(str(temporary), page[:, :, ::-1])
+    write_image(path, page)
 
 
 def _draw(panel: Panel) -> np.ndarray:

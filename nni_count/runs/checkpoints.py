@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import zipfile
@@ -24,9 +25,10 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write it beside its place; the one that was there becomes ``previous.ckpt``."""
         path = Path(path)
+        data = io.BytesIO()
+        torch.save(checkpoint, data)  # into a file, it tells of a full one in words of its own
         with whole(path) as temporary:
-            with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+            temporary.write_bytes(data.getbuffer())
             if path.is_file():
                 _keep(path, path.with_name(PREVIOUS))
 

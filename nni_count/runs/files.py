@@ -1,10 +1,16 @@
 """Files that appear whole or not at all."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: how the names of files begin that are still being written
 UNFINISHED = ".unfinished-"
@@ -47,6 +53,15 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) whole or not at all."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write an image, ``(H, W, 3)`` uint8 RGB, whole or not at all, in the format of its suffix."""
+    import cv2
+
+    data = cv2.imencode(Path(path).suffix, image[:, :, ::-1])[1]  # its own writer tells of no full disk
+    with whole(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""Tables as CSV files that appear whole or not at all."""
+"""Tables as CSV files: at once, whole or not at all; or row by row, as they come."""
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,39 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: It
         rows: column → value each.
         columns: the header; that of the first row by default.
     """
-    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, list(rows[0] if columns is None else columns))
         writer.writeheader()
         writer.writerows(rows)
+
+
+class GrowingTable:
+    """A CSV file whose rows are there as soon as they are known, each whole, under the header of the first one.
+
+    Args:
+        path: the file; one that is there is replaced.
+        columns: the header where no row comes.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str]):
+        self.path = Path(path)
+        self.columns: Sequence[str] = ()
+        write_table(self.path, [], columns)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write a row.
+
+        Raises:
+            OSError: it cannot be written; those before it stand.
+        """
+        if not self.columns:
+            self.columns = list(row)
+            write_table(self.path, [row])
+            return
+        before = self.path.stat().st_size
+        try:
+            with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+        except OSError as error:
+            os.truncate(self.path, before)
+            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error

@@ -82,7 +82,7 @@ class SearchBudget(Budget):
     Args:
         max_epochs: passes over the half for the weights; of a multi-trial strategy, for each trial.
         max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``; the search ends with the epoch in which
-            it is over.
+            it is over, and the start of the command comes on top.
         limit_train_batches: steps an epoch; None for all images.
         early_stop: when it ends by itself.
         verify: how its candidates are trained for real at its end.

@@ -172,7 +172,8 @@ class Budget:
     Args:
         max_epochs: passes over the training images; 100 of a retraining that is given no other end.
         max_steps: optimiser steps.
-        max_time: time in days, hours, minutes and seconds, ``DD:HH:MM:SS``.
+        max_time: time of training in days, hours, minutes and seconds, ``DD:HH:MM:SS``; the start of the command, and
+            the validation at the end, which takes each image once, come on top of it.
     """
 
     max_epochs: int | None = None

@@ -56,6 +56,7 @@ def full(*_, **__):
         (raising(KeyboardInterrupt()), "predict", 130, "error: interrupted\n"),
         (lambda *_: os.kill(os.getpid(), signal.SIGTERM), "doctor", 130, "error: interrupted\n"),
         (raising(Interrupted("runs/x: interrupted after step 3")), "retrain", 130, "interrupted after step 3"),
+        (raising(Interrupted("x/search: continue with --resume")), "demo", 130, "interrupted; run it again in another"),
     ],
 )
 def test_what_the_machine_does_is_a_line_with_a_remedy(run, command, code, line, monkeypatch, capsys):

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 
 import cv2
@@ -10,6 +11,7 @@ from nni_count.commands.predict import predict
 from nni_count.errors import DataError, SettingError
 from nni_count.model import Model
 from nni_count.networks import create
+from nni_count.runs.files import write_image
 from nni_count.tasks.counting import Counting
 
 
@@ -41,6 +43,23 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
     assert [float(r["count"]) for r in csv.DictReader(open(tmp_path / "out" / "counts.csv"))] == [
         r["count"] for r in rows
     ]
+
+
+def test_what_was_counted_before_the_disk_was_full_stands(model, photos, tmp_path, monkeypatch):
+    def full(path, image):
+        if path.name.startswith("b"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_image(path, image)
+
+    monkeypatch.setattr("nni_count.commands.predict.write_image", full)
+    with pytest.raises(OSError, match="b_count"):
+        predict(photos, model=model, out=tmp_path / "out")
+    (row,) = csv.DictReader(open(tmp_path / "out" / "counts.csv"))
+    assert row["image"] == str(photos / "a.jpg")
+    long = photos / ("ü" * 120 + ".png")
+    (photos / "b.png").rename(long)
+    (row,) = predict(long, model=model, out=tmp_path / "long")
+    assert (tmp_path / "long" / row["overlay"]).is_file()
 
 
 def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photos, tmp_path, monkeypatch):

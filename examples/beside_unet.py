@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from examples.classes.scenes import NutsAndBolts
-from examples.classes.task import CountingClasses
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
 from examples.stages import duration, evaluated, retrained, searched
 from nni_count import Augmentation, Budget, Cost, Crops, Decoding, SearchBudget, Task, TrainingRecipe
 from nni_count.data.dataset import Dataset
 from nni_count.networks import create, number_of_parameters
+from nni_count.tasks.classes import CountingClasses
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 
@@ -56,7 +56,7 @@ class Example:
 EXAMPLES = {
     "classes": Example(
         data=NutsAndBolts,
-        task=CountingClasses(),
+        task=CountingClasses(classes=("nuts", "bolts"), sigma=3.0),
         side=192,
         augmentation=Augmentation(rotation=0, quarter_turns=True),
         edges_per_node=1,

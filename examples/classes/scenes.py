@@ -20,7 +20,7 @@ TEST_START = 1_000_000  # far beyond any training image
 
 
 class NutsAndBolts(Dataset):
-    """Images of nuts (label 0) and bolts (label 1) with a point in the middle of each nut and of each bolt's head.
+    """Images of nuts and bolts, labelled so, with a point in the middle of each nut and of each bolt's head.
 
     Args:
         train: number of training images.
@@ -51,8 +51,9 @@ class NutsAndBolts(Dataset):
     def _sample(self, number: int) -> Sample:
         kinds, points, *_ = things(default_rng((self.seed, number)))
         counted = kinds != WASHER
+        labels = np.array(["nuts", "bolts", "washers"])[kinds[counted]]
         read = partial(picture, self.seed, number)
-        return Sample(f"bench-{self.seed}-{number}", points[counted], read, labels=kinds[counted])
+        return Sample(f"bench-{self.seed}-{number}", points[counted], read, labels=labels)
 
 
 def things(rng: Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

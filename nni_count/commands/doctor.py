@@ -26,6 +26,7 @@ from nni_count.runs.run import open_run
 SHOWN = 18  # images on the page; at most half of them because something was found
 PAIRS = 12  # pairs on the page of near-duplicates
 LEGEND = "those with findings first; right: the framed detail; red: a point outside, or more than one in its place"
+LABELS = 30  # of a part in the table
 EXAMPLES = 5  # warnings of a kind in the table; faults are all shown
 
 #: kinds of findings in the order of the table, as a person reads them
@@ -33,6 +34,7 @@ KINDS = {
     "layout": "layout",
     "files": "files missing or broken",
     "unreadable": "images that cannot be read",
+    "left": "left out",
     "nobody": "no points at all",
     "swapped": "x and y swapped",
     "relative": "coordinates that are not pixels",
@@ -143,6 +145,14 @@ def _figure_lines(splits: dict[str, dict[str, Any]]) -> Iterator[str]:
         points = (f"{facts['points']:,}", facts["min"], f"{facts['mean']:.1f}", facts["max"])
         rest = (facts["greyscale"], facts["coincident"], facts["outside"])
         yield form.format(split, facts["images"], *points, *sizes, *rest)
+    yield ""
+    if not any(facts["labels"] for facts in splits.values()):
+        yield f"{'labels':<12}none"
+        return
+    for split, facts in splits.items():
+        labels = [f"{label} {number:,}" for label, number in facts["labels"].items()]
+        more = f" … and {len(labels) - LABELS} more" if len(labels) > LABELS else ""
+        yield f"{'labels':<12}{split}: {', '.join(labels[:LABELS]) or 'none'}{more}"
 
 
 def _open(data: DataSetting) -> tuple[Dataset | None, list[Finding]]:
@@ -165,10 +175,12 @@ def _format(dataset: Dataset) -> str:
 def _parts(dataset: Dataset) -> Iterator[tuple[str, list[Sample], list[Finding]]]:
     """For each part its samples that are fine, and a finding for each fault of its files."""
     for split in dict.fromkeys((*dataset.splits, *dataset.lists)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # points outside are found here, image by image
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
             samples, errors = dataset.collect(split)
         findings = [Finding("files", split, str(error), fault=True) for error in errors]
+        words = [str(word.message) for word in said if "lie outside" not in str(word.message)]  # found image by image
+        findings += [Finding("left", split, word) for word in dict.fromkeys(words)]
         if samples and not any(sample.count for sample in samples):
             findings.append(Finding("nobody", split, f"none of {len(samples)} images has a point", fault=True))
         yield split, samples, findings
@@ -203,7 +215,9 @@ def _panels(looks: list[Look], findings: list[Finding]) -> Iterator[Panel]:
 
 
 def _panel(look: Look, note: str) -> Panel:
-    title = f"{look.where} · {look.sample.count} points · {look.width}×{look.height}"
+    labels = [f"{number} {label}" for label, number in examination.labels([look.sample]).items()]
+    counted = ", ".join(labels) or f"{look.sample.count} points"
+    title = f"{look.where} · {counted} · {look.width}×{look.height}"
     outside = is_outside(look.sample.points, look.width, look.height)
     return Panel(look.sample.read(), look.sample.points, outside, title, note)
 

@@ -130,7 +130,7 @@ def retrain(
     training, validation = dataset.training_parts(recipe.validation_fraction, seed)
     if resume:
         training, validation = as_begun(out, dataset, (training, validation))
-    check_task(task, training[0])
+    check_task(task, training)
     batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
     criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
     timer = budget.timer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -57,8 +58,9 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
     """The data set in a folder, its layout recognised from the files; or synthetic crowds or cells.
 
     Args:
-        data: a folder, ``synthetic``, ``synthetic-cells``; one of these as ``path`` with settings beside it, such as
-            ``{"path": "UCF_CC_50", "fold": 2}``; or a data set, which is given back.
+        data: a folder, ``synthetic``, ``synthetic-cells``, a data set's class by its dotted path; one of these as
+            ``path`` with settings beside it, such as ``{"path": "UCF_CC_50", "fold": 2}``; or a data set, which is
+            given back.
         format: the layout's name, where the files leave doubt.
         settings: the reader's, such as ``outside``, ``max_side``, ``fold`` or ``scene``.
 
@@ -75,6 +77,11 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
         check_settings(SYNTHETIC[str(data)], str(data), settings)
         return _made(SYNTHETIC[str(data)](**settings), asked)
     root = Path(data)
+    if not root.exists() and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", str(data)):
+        try:
+            return _described({"class_path": str(data), "init_args": settings}, {})
+        except SettingError as error:
+            raise SettingError(f"{root}: no such folder, and as a class of data: {error}") from error
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
     if format is not None and format not in list(READERS):

@@ -30,7 +30,7 @@ class Sample:
         path: the image file, where there is one.
         roi: the region of interest, a polygon ``(M, 2)``, x y; ``points`` lie inside it. None: the whole image.
         group: what the image is reported under, such as its scene.
-        labels: ``(N,)`` integers, the kind of each point, where there are several.
+        labels: ``(N,)`` texts, what each point is, where that is known.
         read_map: gives what is known of every pixel, ``(C, H, W)`` float, for tasks that regress no points; :meth:`map`
             checks it.
         zoom: pixels of this crop for one of the image, for what is measured in pixels.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 
-def overlay(image: np.ndarray, density: np.ndarray, count: float) -> np.ndarray:
+def overlay(image: np.ndarray, density: np.ndarray, count: float, noun: str = "count") -> np.ndarray:
     """A photo with its density as a heat map, and the count in the corner where the fewest people are.
 
     The hottest place has the strongest colour; a map that holds less than one person is fainter in proportion, so that
@@ -16,6 +16,7 @@ def overlay(image: np.ndarray, density: np.ndarray, count: float) -> np.ndarray:
         image: ``(H, W, 3)`` uint8 RGB; it is left as it is.
         density: people per pixel, ``(H, W)`` or smaller.
         count: what the caption says.
+        noun: what it is called there.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -28,7 +29,7 @@ def overlay(image: np.ndarray, density: np.ndarray, count: float) -> np.ndarray:
     colours = cv2.applyColorMap(shade, cv2.COLORMAP_TURBO)[:, :, ::-1]
     strength = (0.75 * np.sqrt(heat))[:, :, None]
     result: np.ndarray = np.round(image * (1 - strength) + colours * strength).astype(np.uint8)
-    _caption(result, f"count {count:.1f}", heat)
+    _caption(result, f"{noun} {count:.1f}", heat)
     return result
 
 

@@ -78,7 +78,7 @@ def prepare(
     parts = halves(dataset.samples("train"), seed)
     if begun is not None:
         parts = as_begun(begun, dataset, parts)
-    check_task(task, parts[0][0])
+    check_task(task, [*parts[0], *parts[1]])
     whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
     provenance = {
         "strategy": path_of(type(strategy)),

@@ -36,16 +36,21 @@ class Counting(Task):
         density_scale: what densities are multiplied with for training; never visible outside.
         beta: where given, kernels are geometry-adaptive, σ = beta × the mean distance to the 3 nearest heads of the
             image (:func:`nni_count.data.adaptive.adaptive_sigma`), and ``sigma`` and ``kernel_size`` are not used.
+        things: what is counted, as tables and pictures call it, e.g. ``cells``.
     """
 
     sigma: float = 4.0
     kernel_size: int = 15
     density_scale: float = 100.0
     beta: float | None = None
+    things: str = "people"
 
     main_metric = "mae"
-    unit = "people per pixel"
     noun = "count"
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        return f"{self.things} per pixel"
 
     def density(self, sample: Sample, shape: tuple[int, int], stride: int = 1) -> np.ndarray:
         """The truth in people per cell, ``(ceil(H / stride), ceil(W / stride))`` float32; of the points inside.
@@ -129,7 +134,7 @@ class Counting(Task):
         constant = figures["constant_mae"]
         beside = "" if constant is None else f"   (always the training mean: {constant:.2f})"
         return [
-            ("people", f"{figures['people']}"),
+            (self.things, f"{figures['people']}"),
             ("MAE", f"{figures['mae']:.2f}{_interval(figures['mae_interval'])}{beside}"),
             *(
                 (f"  {bin}", f"{row['mae']:.2f}   ({row['images']} images with so many)")

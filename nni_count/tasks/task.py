@@ -103,6 +103,9 @@ class Task(ABC):
         """Further figures of one image, which only an evaluation asks for; arguments as for :meth:`measure`."""
         return {}
 
+    def check(self, samples: Sequence[Sample]) -> None:  # noqa: B027
+        """Refuse training samples that cannot be learned from, before anything is trained."""
+
     def prior(self, samples: Sequence[Sample]) -> Figures:
         """What the training samples tell without looking at an image, such as their mean; the model keeps it."""
         return {}
@@ -186,8 +189,8 @@ def create_task(name: str, settings: Mapping[str, Any] | None = None, *, of_file
         raise SettingError(f"task {name}: {error}") from error
 
 
-def check_task(task: Task, sample: Sample) -> None:
-    """Ask a task, of one sample, all that a training will ask, before anything is trained.
+def check_task(task: Task, samples: Sequence[Sample]) -> None:
+    """Ask a task, of the first training sample, all that a training will ask, before anything is trained.
 
     Raises:
         DataError: the target does not fit the image; naming its file.
@@ -195,7 +198,9 @@ def check_task(task: Task, sample: Sample) -> None:
     """
     if not isinstance(task, Task):
         raise SettingError(f"task: {type(task).__name__} is no nni_count.Task; give one that is")
-    name, prior, metric = type(task).__name__, task.prior([sample]), getattr(task, "main_metric", "")
+    sample = samples[0]
+    task.check(samples)
+    name, prior, metric = type(task).__name__, task.prior(samples), getattr(task, "main_metric", "")
     try:
         check_plain({"settings": task.settings, "prior": prior})  # the model is written with them, after the training
     except ValueError as error:

@@ -25,6 +25,16 @@ def test_what_is_estimated_outside_the_region_of_interest_does_not_count(stride)
     assert alone["error"] == pytest.approx(2, abs=0.02)
 
 
+def test_what_is_counted_has_a_name():
+    task = Counting(things="cells")
+    sample = Sample("one", POINTS, lambda: None)
+    density = density_map(POINTS, SHAPE)[None]
+    figures = task.summarise([{**task.measure(density, sample, SHAPE), **task.examine(density, sample, SHAPE)}], {})
+    assert task.lines(figures)[0] == ("cells", "3")
+    assert (task.unit, Counting().unit) == ("cells per pixel", "people per pixel")
+    assert task.settings["things"] == "cells"
+
+
 def test_a_set_without_people_and_an_estimate_of_zeros_have_figures():
     task = Counting()
     samples = [

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,7 +101,14 @@ def figures(samples: Sequence[Sample], looks: Sequence[Look]) -> dict[str, Any]:
         "greyscale": sum(look.grey for look in looks),
         "coincident": sum(number_coincident(sample.points) for sample in samples),
         "outside": sum(look.outside for look in looks),
+        "labels": labels(samples),
     }
+
+
+def labels(samples: Sequence[Sample]) -> dict[str, int]:
+    """How many points have each label, the most first; empty where nothing is labelled."""
+    known = (sample.labels for sample in samples if sample.labels is not None)
+    return dict(Counter(str(label) for found in known for label in found).most_common())
 
 
 def check_duplicates(looks: Sequence[Look]) -> list[Finding]:

@@ -427,6 +427,18 @@ def test_a_format_that_is_given_decides(tmp_path):
             open_data(tmp_path, format=format).samples("all")
 
 
+def test_a_data_set_of_ones_own_is_used_by_its_dotted_path(tmp_path, monkeypatch):
+    (tmp_path / "denoise.py").write_text(
+        "from nni_count.data.synthetic.sets import SyntheticCells\n"
+        "class Noisy(SyntheticCells):\n    def __init__(self, number): super().__init__(train=number, test=1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert len(open_data({"path": "denoise.Noisy", "number": 3}).samples("train")) == 3
+    for name, message in (("denoise.Other", "has no attribute 'Other'"), ("denoise.Noisy", "missing 1 required")):
+        with pytest.raises(SettingError, match=rf"{name}: no such folder, and as a class of data: .*{message}"):
+            open_data(name)
+
+
 def test_the_root_of_a_nested_download_leads_to_its_sets(tmp_path):
     for name in ("part_A", "part_B"):
         (tmp_path / "download" / "archive" / "final").mkdir(parents=True, exist_ok=True)

@@ -79,13 +79,8 @@ def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "")
 
 def paired_names(images: Collection[str], others: Mapping[str, Path]) -> dict[str, Path]:
     """Other files by the names of their images, where theirs have more before or behind, the same in all."""
-    affixes = Counter(
-        (other[:at], other[at + len(name) :])
-        for name in sorted(images)[:20]
-        for other in others
-        if (at := other.find(name)) >= 0
-    )
-
+    some = sorted(images)[:20]
+    affixes = Counter((o[: o.find(name)], o[o.find(name) + len(name) :]) for name in some for o in others if name in o)
     likely = [("", ""), *(affix for affix, _ in affixes.most_common(20))]
     prefix, ending = max(likely, key=lambda affix: sum(affix[0] + name + affix[1] in others for name in images))
     pairs = {prefix + name + ending: name for name in images}
@@ -159,7 +154,5 @@ def unpaired(
         alike = {as_seen(name): name for name in others} if missing else {}
         for name in missing if every else missing[:1]:
             like = alike.get(as_seen(name))
-            remedy = (
-                "add the file or remove its partner" if like is None else f"rename {like}, which has other capitals"
-            )
+            remedy = f"rename {like}, of other capitals" if like else "add the file or remove its partner"
             yield DataError(f"{where}: nothing for {name}{more} ({what}); {remedy}")

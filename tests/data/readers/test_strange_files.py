@@ -258,7 +258,7 @@ def test_partners_that_differ_by_form_are_found_and_by_capitals_named(tmp_path):
     dataset = open_data(tmp_path)
     samples, faults = dataset.collect("all")
     assert [sample.path.name for sample in samples] == ["café.jpg"]
-    assert "nothing for IMG_1 (image without points); rename img_1, which has other capitals" in str(faults[0])
+    assert "nothing for IMG_1 (image without points); rename img_1, of other capitals" in str(faults[0])
 
 
 # --- documents

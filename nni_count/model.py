@@ -207,7 +207,8 @@ def _build(
     """The network of a header with its weights. First it is built without memory, as far as the weights go."""
     if settings.get("pretrained"):
         raise SettingError("network.pretrained: a model brings its weights")
-    with at_most(sum(tensor.numel() for tensor in weights.values())), torch.device("meta"):
+    # some layers make weights that others take the place of
+    with at_most(4 * sum(tensor.numel() for tensor in weights.values())), torch.device("meta"):
         planned = create(name, architecture, **settings).state_dict()
     found, expected = ({key: tuple(tensor.shape) for key, tensor in of.items()} for of in (weights, planned))
     for key in found | expected:

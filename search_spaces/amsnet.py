@@ -6,13 +6,14 @@ import functools
 import math
 from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.amsnet import AMSNetBody
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import ModelSpace
 from search_spaces.cell import SearchedCell
 from search_spaces.extraction import SearchedExtraction
@@ -56,20 +57,19 @@ class AMSNetSpace(ModelSpace):
     def __init__(
         self,
         *,
-        cells: int = 6,
-        width: int = 64,
+        cells: Annotated[int, Range(6, 64)] = 6,
+        width: Annotated[int, Range(4, 8192, step=4)] = 64,
         taps: list[int] | None = None,
-        edges_per_node: int = 2,
-        in_channels: int = 3,
-        out_channels: int | None = None,
+        edges_per_node: Annotated[int, Range(1, 64)] = 2,
+        in_channels: Annotated[int, Range(1, 4096)] = 3,
+        out_channels: Annotated[int, Range(1, 4096)] | None = None,
         map_stride: int = 1,
         stem_stride: int = 1,
         pyramid: str = "published",
         affine: bool = False,
     ):
         super().__init__()
-        if edges_per_node < 1:
-            raise SettingError(f"space.edges_per_node: {edges_per_node!r}; a node keeps at least 1 edge")
+        check(AMSNetSpace.__init__, {**locals(), "self": None}, "space.")
         extraction, fusion = (cell(edges_per_node, affine) for cell in (self.extraction_cell, self.fusion_cell))
         self.parts = (extraction, fusion)
         self.network = AMSNetBody(

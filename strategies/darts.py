@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import (
     DartsLightningModule,
     GumbelDartsLightningModule,
@@ -103,10 +104,11 @@ class DARTS(nni_strategies.DARTS):
     def __init__(
         self,
         *,
-        arc_learning_rate: float = 6e-4,
-        arc_weight_decay: float = 1e-3,
-        warmup_epochs: float = 0,
+        arc_learning_rate: Annotated[float, Range(0)] = 6e-4,
+        arc_weight_decay: Annotated[float, Range(0)] = 1e-3,
+        warmup_epochs: Annotated[float, Range(0)] = 0,
     ):
+        check(DARTS.__init__, locals(), "strategy.")
         super().__init__(arc_learning_rate=arc_learning_rate, warmup_epochs=warmup_epochs)
         self.arc_weight_decay = arc_weight_decay
 
@@ -131,7 +133,10 @@ class GumbelDARTS(DARTS):
         others: settings of :class:`DARTS`.
     """
 
-    def __init__(self, *, temperature: float | tuple[float, float] = (1.0, 0.33), **others: Any):
+    def __init__(
+        self, *, temperature: Annotated[float | tuple[float, float], Range(0, above=True)] = (1.0, 0.33), **others: Any
+    ):
+        check(GumbelDARTS.__init__, {"temperature": temperature}, "strategy.")
         super().__init__(**others)
         self.temperature = temperature
 

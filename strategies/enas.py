@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import ModelSpace, Probabilities
 from strategies.paths import Path, PathModule, RandomOneShot
 
@@ -151,12 +152,13 @@ class ENAS(RandomOneShot):
     def __init__(
         self,
         *,
-        arc_learning_rate: float = 3.5e-4,
-        entropy_weight: float = 1e-4,
-        baseline_decay: float = 0.95,
-        warmup_epochs: float = 0,
-        candidates: int = 20,
+        arc_learning_rate: Annotated[float, Range(0)] = 3.5e-4,
+        entropy_weight: Annotated[float, Range(0)] = 1e-4,
+        baseline_decay: Annotated[float, Range(0, 1)] = 0.95,
+        warmup_epochs: Annotated[float, Range(0)] = 0,
+        candidates: Annotated[int, Range(1)] = 20,
     ):
+        check(ENAS.__init__, locals(), "strategy.")
         super().__init__(candidates=candidates)
         self.arc_learning_rate = arc_learning_rate
         self.entropy_weight = entropy_weight

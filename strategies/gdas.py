@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import DartsLightningModule, DifferentiableMixedInput, DifferentiableMixedLayer, ModelSpace
 from strategies.darts import DARTS, GumbelDartsModule, SharedGumbelSoftmax
 from strategies.functions import WeightedSum, flat
@@ -123,8 +124,11 @@ class GDAS(DARTS):
         SettingError: a temperature is not positive, or the last above the first.
     """
 
-    def __init__(self, *, temperature: tuple[float, float] = (10.0, 0.1), **others: Any):
+    def __init__(
+        self, *, temperature: Annotated[tuple[float, float], Range(0, above=True)] = (10.0, 0.1), **others: Any
+    ):
         super().__init__(**others)
+        check(GDAS.__init__, {"temperature": temperature}, "strategy.")
         if not temperature[0] >= temperature[1] > 0:
             raise SettingError(f"strategy.temperature: {temperature}; it falls from the first to a last above 0")
         self.temperature = temperature

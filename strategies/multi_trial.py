@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import nni_strategies
 
 
@@ -37,11 +40,12 @@ class RegularizedEvolution(nni_strategies.RegularizedEvolution):
     def __init__(
         self,
         *,
-        population_size: int = 10,
-        sample_size: int = 4,
-        mutation_prob: float = 0.1,
+        population_size: Annotated[int, Range(1)] = 10,
+        sample_size: Annotated[int, Range(1)] = 4,
+        mutation_prob: Annotated[float, Range(0, 1)] = 0.1,
         crossover: bool = False,
     ):
+        check(RegularizedEvolution.__init__, locals(), "strategy.")
         if not 1 <= sample_size <= population_size:
             raise SettingError(
                 f"strategy.sample_size: {sample_size} of a population of {population_size}; give 1 to {population_size}"
@@ -62,7 +66,8 @@ class TPE(nni_strategies.TPE):
         candidates: from which the next architecture is chosen.
     """
 
-    def __init__(self, *, startup: int = 10, candidates: int = 24):
+    def __init__(self, *, startup: Annotated[int, Range(1)] = 10, candidates: Annotated[int, Range(1)] = 24):
+        check(TPE.__init__, locals(), "strategy.")
         super().__init__(
             optimize_mode="maximize", seed=0, tpe_args={"n_startup_jobs": startup, "n_ei_candidates": candidates}
         )
@@ -82,7 +87,8 @@ class PolicyBasedRL(nni_strategies.PolicyBasedRL):
         SettingError: tianshou or gym, which NNI's implementation needs, is missing.
     """
 
-    def __init__(self, *, samples_per_update: int = 5):
+    def __init__(self, *, samples_per_update: Annotated[int, Range(1)] = 5):
+        check(PolicyBasedRL.__init__, locals(), "strategy.")
         if not nni_strategies.rl.has_tianshou:
             raise SettingError('strategy PolicyBasedRL: needs tianshou and gym; pip install "nni-count[rl]"')
         super().__init__(samples_per_update=samples_per_update)

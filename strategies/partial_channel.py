@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import DartsLightningModule, LayerChoice, ModelSpace
 from strategies.darts import DARTS, DartsModule
 from strategies.fused import fuse
@@ -51,14 +52,13 @@ class PartialChannel(DARTS):
     def __init__(
         self,
         *,
-        k: int = 4,
+        k: Annotated[int, Range(1)] = 4,
         channels: Literal["random", "fixed"] = "random",
         fused: bool = True,
         **others: Any,
     ):
         super().__init__(**others)
-        if not isinstance(k, int) or k < 1:
-            raise SettingError(f"strategy.k: {k!r}; one channel in k passes the candidates, k is 1 or more")
+        check(PartialChannel.__init__, {"k": k}, "strategy.")
         if channels not in ("random", "fixed"):
             raise SettingError(f"strategy.channels: {channels!r} is neither random nor fixed")
         self.k = k

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.nni import Categorical, CategoricalMultiple, KnownChoices, ModelSpace, nni_strategies
 from nni_count.tasks.task import Task
 
@@ -159,10 +160,9 @@ class RandomOneShot(nni_strategies.RandomOneShot):
         candidates: paths that are compared after every epoch, on batches of the half for the architecture.
     """
 
-    def __init__(self, *, candidates: int = 20):
+    def __init__(self, *, candidates: Annotated[int, Range(1)] = 20):
         super().__init__()
-        if candidates < 1:
-            raise SettingError(f"strategy.candidates: {candidates}; at least 1 path is needed to choose from")
+        check(RandomOneShot.__init__, {"candidates": candidates}, "strategy.")
         self.candidates = candidates
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:

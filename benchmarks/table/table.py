@@ -18,12 +18,10 @@ from nni_count.ops import NONE
 from nni_count.runs.files import whole
 
 FORMAT = "nni-count-table/1"
-#: where `pack` writes
-OURS = Path(__file__).with_name("table.npz")
+OURS = Path(__file__).with_name("table.npz")  # where `pack` writes
 #: what a row has once a point of its curve, or once a twentieth of its training
 CURVES = ("seconds", "loss", "counts")
-#: what is the same in all rows of a data set and a length
-SHARED = ("steps", "truths")
+SHARED = ("steps", "truths")  # the same in all rows of a data set and a length
 
 
 @dataclass(frozen=True, eq=False)

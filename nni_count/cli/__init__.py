@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from nni_count.cli.faults import answer, guarded, shortened
+from nni_count.errors import SettingError
 from nni_count.plugins import Entries
 
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
@@ -59,7 +60,7 @@ def _answer(arguments: list[str]) -> int:
     if command not in known:
         return _fail(f"unknown command {command!r}; known: {', '.join(known)}")
     where, _ = known[command]
-    if {"-h", "--help"} & {*options}:
+    if any(option in ("-h", "--help") or option.partition("=")[0].endswith(".help") for option in options):
         from nni_count.cli.help import page
 
         print(page(command, where.replace(":", "."), options))
@@ -96,11 +97,19 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _run(command: str, where: str, options: list[str]) -> int:
+    from nni_count.cli.given import at_home, by_given_name, check
+
+    options = at_home(options)
+    names = check(where.replace(":", "."), options)
+
     from nni_count.cli.options import call
     from nni_count.cli.show import show
 
     path, name = where.split(":")
     module = importlib.import_module(path)
-    answer, out = call(command, getattr(module, name), options)
+    try:
+        answer, out = call(command, getattr(module, name), options)
+    except SettingError as error:
+        raise SettingError(by_given_name(str(error), names)) from error
     show(command, answer, out, getattr(module, "table", None))
     return 2 if command == "doctor" and answer["faults"] else 0

@@ -8,7 +8,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nni_count.cli.sources import Setting, find, readable, registered, settings, summary
+from nni_count.errors import SettingError
 from nni_count.plugins import Entries
+from nni_count.runs.ranges import Range
 from nni_count.training.names import HEADS, SHORT
 
 #: what most people need, in this order; the other settings follow in groups
@@ -40,6 +42,7 @@ class Row(NamedTuple):
     meaning: str
     default: str
     group: str
+    range: Range | None = None
 
 
 def page(command: str, function: str, options: Sequence[str]) -> str:
@@ -50,6 +53,10 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
         function: the dotted path of its function.
         options: of the command line: what it names is explained in full.
     """
+    asked = next((name for name in map(_asked, options) if name), None)
+    if asked:
+        one = _value(options, f"{asked}.help")
+        options = [*options, f"--{asked}={one}"] if one else options
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     thing = find(function)
     found = settings(thing) if thing else {}
@@ -63,12 +70,22 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
         groups.setdefault("most used" if row.name in MOST else row.group, []).append(row)
     groups["most used"].sort(key=lambda row: MOST.index(row.name))
     groups["others"] = groups.pop("", [])
+    if asked:
+        lines, groups = [], {g: [row for row in rs if row.name.startswith(f"{asked}.")] for g, rs in groups.items()}
+        if not any(groups.values()):
+            raise SettingError(f"--{asked}.help: nothing of {command} has settings of that name; see --help")
     for group, members in groups.items():
         if members:
             about = f": {found[group].meaning}" if group in found.keys() - NAMED.keys() else ""
             lines += textwrap.wrap(f"{group}{about}".rstrip("."), width)
             lines += [*(line for row in members for line in _lines(row, width, positional)), ""]
     return "\n".join([*lines, *textwrap.wrap(NOTE, width)])
+
+
+def _asked(option: str) -> str:
+    """The setting whose help alone an option asks for, as ``--space.help`` does."""
+    name = option.partition("=")[0]
+    return name[2:].removesuffix(".help") if name.startswith("--") and name.endswith(".help") else ""
 
 
 def rows(function: str, options: Sequence[str] = ()) -> list[Row]:
@@ -105,15 +122,25 @@ def _rows(found: Mapping[str, Setting], options: Sequence[str], prefix: str = ""
 
 def _row(name: str, setting: Setting, meaning: str, group: str) -> Row:
     default = "must be given" if setting.default is None else setting.default_text
-    return Row(name, setting.kind, meaning, default, group)
+    return Row(name, setting.kind, meaning, default, group, setting.range)
+
+
+def known_names(option: str) -> dict[str, str]:
+    """The dotted paths of what an option of :data:`NAMED` may name."""
+    registry, *ours = NAMED[option]
+    known = {kind: path for where in ours for kind, path in registered(*where).items()}
+    return known | {kind: entry.value.replace(":", ".") for kind, entry in Entries(registry).found.items()}
 
 
 def _named(name: str, setting: Setting, options: Sequence[str], group: str) -> Iterator[Row]:
     """What is given by its name, and the settings of what the options name; else those of all, a line each."""
-    option, (registry, *ours) = setting.name, NAMED[setting.name]
-    known = {kind: path for where in ours for kind, path in registered(*where).items()}
-    known |= {kind: entry.value.replace(":", ".") for kind, entry in Entries(registry).found.items()}
+    option, ours = setting.name, NAMED[setting.name][1:]
+    known = known_names(option)
     asked = [_value(options, key) for key in (f"{name}.format", f"{name}.{HEADS.get(option)}", name)]
+    spelt = {kind.lower(): kind for kind in known}
+    asked = [spelt.get(str(kind).lower(), kind) for kind in asked]
+    if (help_of := _value(options, f"{name}.help")) and asked[-1] not in known and "." not in help_of:
+        raise SettingError(f"--{name}.help: {help_of!r} is unknown; known: {', '.join(known)}")
     chosen = next((kind for kind in [*asked, USUAL.get(option)] if kind in known or "." in str(kind)), None)
     thing = find(known.get(chosen, chosen)) if chosen else None
     merged: dict[tuple[str, str], tuple[Setting, list[str]]] = {}

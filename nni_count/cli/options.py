@@ -11,13 +11,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from nni_count.cli.given import read_configuration
 from nni_count.cli.help import rows
 from nni_count.errors import NNICountError, Note, SettingError
 from nni_count.plugins import GROUPS, load
 from nni_count.runs.describe import path_of
+from nni_count.runs.plain import dump_yaml
 from nni_count.training.names import HEADS, dotted, nested
 
 
@@ -108,19 +109,11 @@ def translate(options: list[str], own: Container[str]) -> list[str]:
 
 def _configuration(path: Path, own: Container[str]) -> str:
     """The text of a configuration file with the settings as the parser knows them."""
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(
-            f"config: {path}: cannot be read as YAML ({_last_line(error)}); give a file of settings, such as the "
-            "config.yaml of a run"
-        ) from error
-    if not isinstance(settings, dict):
-        raise SettingError(f"config: {path}: holds no settings by name; give a file such as the config.yaml of a run")
+    settings = read_configuration(path)
     for name in GROUPS.keys() & settings.keys():
         if isinstance(settings[name], str):
             settings[name] = {"class_path": _path_of(name, settings[name])}
-    return yaml.safe_dump(nested(settings, own))
+    return dump_yaml(nested(settings, own))
 
 
 def _path_of(option: str, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import griffe
 
 from nni_count import _PUBLIC
+from nni_count.runs.ranges import Range
 
 #: where classes are followed to the ones that they extend
 OURS = ("nni_count", "search_spaces", "strategies")
@@ -50,6 +51,17 @@ class Setting:
     def kind(self) -> str:
         """Its type in plain words; nothing where it is given as an object alone."""
         return " or ".join(dict.fromkeys(word for word in _words(self.annotation) if word))
+
+    @property
+    def range(self) -> Range | None:
+        """The numbers that it may have, where its source says it."""
+        marks = (part for whole in _alternatives(self.annotation) for part in _annotated(whole)[1:])
+        call = next((mark for mark in marks if str(getattr(mark, "function", "")) == "Range"), None)
+        if call is None:
+            return None
+        given = [part for part in call.arguments if not isinstance(part, griffe.ExprKeyword)]
+        named = {part.name: literal_eval(str(part.value)) for part in call.arguments if part not in given}
+        return Range(*(literal_eval(str(part)) for part in given), **named)
 
     @property
     def default_text(self) -> str:
@@ -201,8 +213,21 @@ def _meanings(thing: griffe.Object) -> dict[str, str]:
 
 
 def _union(annotation: Any) -> list[Any]:
+    """The types of a union, without what is said beside them."""
+    found = [_annotated(part)[0] for part in _alternatives(annotation)]
+    return found if found == [annotation] else [part for one in found for part in _union(one)]
+
+
+def _alternatives(annotation: Any) -> list[Any]:
     if isinstance(annotation, griffe.ExprBinOp):
-        return [*_union(annotation.left), *_union(annotation.right)]
+        return [*_alternatives(annotation.left), *_alternatives(annotation.right)]
+    return [annotation]
+
+
+def _annotated(annotation: Any) -> list[Any]:
+    """A type, and what ``Annotated`` says beside it."""
+    if isinstance(annotation, griffe.ExprSubscript) and str(annotation.left) == "Annotated":
+        return list(annotation.slice.elements)  # type: ignore[union-attr]
     return [annotation]
 
 
@@ -212,6 +237,7 @@ def _words(annotation: Any) -> list[str]:
     if len(parts) > 1:
         words = [word for part in parts for word in _words(part)]
         return [word for word in words if word != "text" or "path" not in words]
+    (annotation,) = parts
     if not isinstance(annotation, griffe.ExprSubscript):
         return [WORDS.get(str(annotation), "")]
     within = getattr(annotation.slice, "elements", [annotation.slice])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.commands.predict import predict
@@ -12,6 +12,7 @@ from nni_count.commands.search import search
 from nni_count.data.synthetic.sets import SyntheticCrowds
 from nni_count.plugins import load
 from nni_count.runs.files import write_image
+from nni_count.runs.ranges import Range
 from nni_count.runs.run import open_run
 from nni_count.searching.settings import SearchBudget
 from nni_count.training.settings import Budget, Crops, TrainingRecipe
@@ -19,7 +20,7 @@ from nni_count.training.settings import Budget, Crops, TrainingRecipe
 CELLS, WIDTH, MAP_STRIDE = 6, 32, 4
 
 
-def demo(*, out: str | Path = "runs/demo", seed: int = 0) -> dict[str, Any]:
+def demo(*, out: str | Path = "runs/demo", seed: Annotated[int, Range(0, 4294967295)] = 0) -> dict[str, Any]:
     """Search, retrain, evaluate and predict on synthetic crowds; minutes on two cores.
 
     Args:

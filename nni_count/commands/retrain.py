@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +21,7 @@ from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise, named
 from nni_count.runs.checkpoints import WholeCheckpoints
 from nni_count.runs.loggers import run_loggers
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
 from nni_count.tasks.task import Task, check_task, usual_task
 from nni_count.training.datamodule import TrainingData
@@ -68,7 +69,7 @@ def retrain(
     crops: Crops = Crops(size=192, batch_size=6),
     recipe: TrainingRecipe = TrainingRecipe(),
     compute: Compute = Compute(),
-    seed: int = 0,
+    seed: Annotated[int, Range(0, 4294967295)] = 0,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
 ) -> Model:
@@ -105,6 +106,7 @@ def retrain(
         TrainingError: the loss is no longer a number; the last good checkpoint is kept.
         Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
+    check(retrain, {"seed": seed})
     compute.warn()
     if compute.devices != 1:
         raise SettingError(f"devices: {compute.devices}; a retraining runs on one, leave it out")

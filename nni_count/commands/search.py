@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -15,6 +16,7 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.dataset import Dataset
 from nni_count.errors import Interrupted, SettingError
 from nni_count.model import Model
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run, can_resume, rank
 from nni_count.searching.decoding import write
 from nni_count.searching.job import Job, prepare
@@ -43,7 +45,7 @@ def search(
     trials: Trials = Trials(),
     task: Task | None = None,
     compute: Compute = Compute(),
-    seed: int = 0,
+    seed: Annotated[int, Range(0, 4294967295)] = 0,
     resume: bool = False,
     callbacks: list[Callback] | None = None,
 ) -> Architecture:
@@ -83,6 +85,7 @@ def search(
         TrainingError: the loss is no longer a number; the checkpoint of the epoch before is kept.
         Interrupted: after Ctrl-C; a second one is a KeyboardInterrupt.
     """
+    check(search, {"seed": seed})
     task = task or usual_task()
     compute.warn()
     dataset = open_data(data)

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import nni
 import torch
@@ -27,6 +27,7 @@ from nni_count.model import Model, load_model
 from nni_count.pictures.cells import draw_cells
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import can_resume, open_run
 from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random
 from nni_count.searching.portal import Report, tell
@@ -48,9 +49,9 @@ def trial(
     space: ModelSpace,
     strategy: OneShotStrategy | Random,
     out: str | Path,
-    seed: int = 0,
+    seed: Annotated[int, Range(0, 4294967295)] = 0,
     task: Task | None = None,
-    validation_fraction: float = 0.2,
+    validation_fraction: Annotated[float, Range(0, 1, above=True, below=True)] = 0.2,
     retrain: Mapping[str, Any] | None = None,
     random: RandomBudget = RandomBudget(),
     resume: bool = False,
@@ -80,6 +81,7 @@ def trial(
         What ``result.json`` holds: ``mae`` and ``rmse`` (or the main metric of another task), ``parameters``,
         ``flops`` (an image), ``search_seconds``, ``memory_mb`` (the peak of the search), and how they were obtained.
     """
+    check(trial, {"seed": seed, "validation_fraction": validation_fraction})
     at_random = isinstance(strategy, Random)
     if at_random and random.seconds is None and random.evaluations is None:
         raise SettingError("random: give a time, --random.seconds, or a number of architectures, --random.evaluations")

@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nni_count.data.sample import Sample, prepare
 from nni_count.data.splits import pick, pick_parts, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
+from nni_count.runs.ranges import Range, check
 
 
 class Dataset(ABC):
@@ -54,13 +55,12 @@ class Dataset(ABC):
         root: str | Path,
         *,
         outside: str = "clamp",
-        max_side: int | None = None,
+        max_side: Annotated[int, Range(16)] | None = None,
         train_list: str | Path | None = None,
         test_list: str | Path | None = None,
         leave_out: str | Path | None = None,
     ):
-        if max_side is not None and max_side < 16:
-            raise SettingError(f"data.max_side: {max_side!r}; give a number of pixels, at least 16")
+        check(Dataset.__init__, {"max_side": max_side}, "data.")
         self.root = Path(root)
         self.outside = outside
         self.max_side = max_side

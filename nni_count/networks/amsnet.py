@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.network import Network, check_channels
 from nni_count.networks.wiring import Cell, Parts, chosen_parts, pointwise
+from nni_count.runs.ranges import Range, check
 
 #: the cells (counted from 1) after which channels double and size halves
 DOUBLING = (1, 3)
@@ -49,17 +50,18 @@ class Encoder(nn.Module):
         self,
         parts: Parts,
         *,
-        cells: int = 6,
-        width: int = 32,
+        cells: Annotated[int, Range(6, 64)] = 6,
+        width: Annotated[int, Range(4, 8192, step=4)] = 32,
         taps: Sequence[int] | None = None,
-        in_channels: int = 3,
+        in_channels: Annotated[int, Range(1, 4096)] = 3,
         stem_stride: int = 1,
     ):
         super().__init__()
-        taps = default_taps(cells) if taps is None else list(taps)
+        check(Encoder.__init__, {"cells": cells, "width": width, "in_channels": in_channels}, "network.")
+        taps = default_taps(cells) if taps is None else taps
         _check(cells, width, taps, parts.kind.nodes)
-        check_channels(in_channels=in_channels)
-        if stem_stride not in FACTORS:
+        taps = list(taps)
+        if type(stem_stride) is not int or stem_stride not in FACTORS:
             raise SettingError(f"network.stem_stride: {stem_stride!r}; choose 1, 2 or 4")
         self.encoder_settings: dict[str, Any] = {
             "cells": cells,
@@ -149,7 +151,7 @@ class UpSampling(nn.Module):
     def __init__(self, channels: int, middle: int, out_channels: int, map_stride: int, stem_stride: int = 1):
         super().__init__()
         strides = {factor * stem_stride: factors for factor, factors in FACTORS.items()}
-        if map_stride not in strides:
+        if type(map_stride) is not int or map_stride not in strides:
             *others, last = strides
             with_stem = f" with stem_stride {stem_stride}" if stem_stride > 1 else ""
             raise SettingError(
@@ -198,13 +200,16 @@ def resized(architecture: Architecture, settings: Mapping[str, Any]) -> dict[str
     return {**found, **settings}
 
 
-def _check(cells: int, width: int, taps: list[int], nodes: int) -> None:
-    if not isinstance(cells, int) or cells < 6:
-        raise SettingError(f"network.cells: {cells!r}; at least 6 are needed for three taps at a quarter of the size")
-    if not isinstance(width, int) or width < 4 * nodes or width % (4 * nodes):
+def _check(cells: int, width: int, taps: Any, nodes: int) -> None:
+    if cells is None or width is None or width % (4 * nodes):
         raise SettingError(
             f"network.width: {width!r}; choose a multiple of {4 * nodes} (the first cell has a quarter, "
             f"its {nodes} nodes equal shares of that)"
         )
-    if len(taps) != 3 or sorted(set(taps)) != taps or not all(isinstance(t, int) and 4 <= t <= cells for t in taps):
+    if (
+        not isinstance(taps, (list, tuple))
+        or not Range(4, cells).holds(taps, whole=True)
+        or len(taps) != 3
+        or not (taps[0] < taps[1] < taps[2])
+    ):
         raise SettingError(f"network.taps: {taps!r}; choose three rising cells from 4 to {cells}")

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range
 
+CHANNELS = Range(1, 4096)
 #: of an estimate and its target, ``(B, K, h, w)`` each → a scalar
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -80,7 +82,7 @@ def draw_weights(draw: Callable[[Tensor], Any], *parts: nn.Module, of: type[nn.M
 
 
 def check_channels(**channels: Any) -> None:
-    """Raise a SettingError where a setting that counts channels, given by its name, is no whole number from 1."""
+    """Raise a SettingError where a setting that counts channels, given by its name, is none of :data:`CHANNELS`."""
     for name, value in channels.items():
-        if type(value) is not int or value < 1:
-            raise SettingError(f"network.{name}: {value!r}; must be at least 1")
+        if not CHANNELS.holds(value, whole=True):
+            raise SettingError(f"network.{name}: {value!r}; {CHANNELS}")

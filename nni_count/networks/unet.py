@@ -4,12 +4,15 @@ Biomedical Image Segmentation, MICCAI 2015), of any width; the yardstick of dens
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nni_count.errors import SettingError
 from nni_count.networks.hand_designed import HandDesigned
+from nni_count.runs.ranges import Range, check
 
 
 def block(channels: int, width: int) -> nn.Sequential:
@@ -35,15 +38,17 @@ class UNet(HandDesigned):
     """
 
     def __init__(
-        self, in_channels: int = 3, out_channels: int = 1, width: int = 16, map_stride: int = 1, levels: int = 5
+        self,
+        in_channels: int = 3,
+        out_channels: int = 1,
+        width: Annotated[int, Range(1, 1024)] = 16,
+        map_stride: int = 1,
+        levels: Annotated[int, Range(4, 8)] = 5,
     ):
+        check(UNet.__init__, {"width": width, "levels": levels}, "network.")
         super().__init__(in_channels, out_channels, width=width, map_stride=map_stride, levels=levels)
-        if type(width) is not int or width < 1:
-            raise SettingError(f"network.width: {width!r}; must be at least 1")
-        if map_stride not in (1, 2, 4):
+        if type(map_stride) is not int or map_stride not in (1, 2, 4):
             raise SettingError(f"network.map_stride: {map_stride!r}; choose 1, 2 or 4")
-        if type(levels) is not int or not 4 <= levels <= 8:
-            raise SettingError(f"network.levels: {levels!r}; choose 4 to 8")
         self.map_stride, self.multiple = map_stride, 1 << (levels - 1)
         widths = [width << level for level in range(levels)]
         self.encoder = nn.ModuleList(map(block, [in_channels, *widths], widths))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nni_count.errors import SettingError
 from nni_count.networks import number_of_parameters
 from nni_count.ops import NONE
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.frozen import frozen
 from nni_count.searching.nni import LayerChoice, Probabilities, architecture_logits, kept_edges
 from nni_count.searching.space import Space
@@ -39,10 +40,11 @@ class Cost:
     of: Literal["parameters", "flops", "seconds"] = "parameters"
     budget: float = math.inf
     network: dict[str, Any] = field(default_factory=dict)
-    image_size: tuple[int, int] = (768, 1024)
-    weight: float = 1.0
+    image_size: Annotated[tuple[int, int], Range(16, 16384)] = (768, 1024)
+    weight: Annotated[float, Range(0)] = 1.0
 
     def __post_init__(self) -> None:
+        check(Cost, vars(self), "cost.")
         if self.of not in MEASURES:
             raise SettingError(f"cost.of: {self.of!r} is unknown; choose {', '.join(MEASURES)}")
         if not self.budget > 0:

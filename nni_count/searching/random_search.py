@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 
 from nni_count.architecture import Architecture, read_architecture, write_architecture
 from nni_count.model import Model
 from nni_count.runs.files import write_text
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import ModelSpace
@@ -31,9 +32,12 @@ class RandomBudget:
         steps: of each short training.
     """
 
-    seconds: float | None = None
-    evaluations: int | None = None
-    steps: int = 100
+    seconds: Annotated[float, Range(0)] | None = None
+    evaluations: Annotated[int, Range(1)] | None = None
+    steps: Annotated[int, Range(1)] = 100
+
+    def __post_init__(self) -> None:
+        check(RandomBudget, vars(self), "random.")
 
 
 def draw(space: ModelSpace, generator: np.random.RandomState) -> Architecture:

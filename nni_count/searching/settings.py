@@ -6,10 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.ops import SKIP
+from nni_count.runs.ranges import Range, check
 from nni_count.searching.cost import Cost
 from nni_count.searching.space import RULES
 from nni_count.training.settings import Budget, check_choice, timer
@@ -25,8 +27,11 @@ class EarlyStop:
         unchanged: after the architecture was the same for this many epochs.
     """
 
-    skips: int | None = None
-    unchanged: int | None = None
+    skips: Annotated[int, Range(1)] | None = None
+    unchanged: Annotated[int, Range(1)] | None = None
+
+    def __post_init__(self) -> None:
+        check(EarlyStop, vars(self), "early_stop.")
 
     def reason(self, history: Sequence[Architecture]) -> str | None:
         """Why a search ends after architectures that were found, epoch after epoch; None where it goes on."""
@@ -89,15 +94,13 @@ class SearchBudget(Budget):
         max_steps: of a retraining alone.
     """
 
-    max_epochs: int = 80
-    limit_train_batches: int | None = None
+    max_epochs: Annotated[int, Range(1)] = 80
+    limit_train_batches: Annotated[int, Range(1)] | None = None
     early_stop: EarlyStop = EarlyStop()
     verify: Verification = Verification()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_epochs < 1:
-            raise SettingError(f"max_epochs: {self.max_epochs}; must be at least 1")
         if self.max_steps is not None:
             raise SettingError(
                 f"max_steps: {self.max_steps}; a search is as long as its epochs, give max_epochs and "
@@ -119,7 +122,8 @@ class Decoding:
 
     rule: str = "paper"
     cost: Cost | None = None
-    validation_images: int = 10
+    validation_images: Annotated[int, Range(0)] = 10
 
     def __post_init__(self) -> None:
         check_choice("decode", self.rule, RULES)
+        check(Decoding, vars(self))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from nni_count.data.files import as_seen
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
+from nni_count.runs.ranges import Range, check
 from nni_count.tasks.counting import Counting
 from nni_count.tasks.task import Figures, Task
 
@@ -32,13 +33,14 @@ class CountingClasses(Task):
     """
 
     classes: Sequence[str] = ()
-    sigma: float = 4.0
+    sigma: Annotated[float, Range(0, 255, above=True)] = 4.0
 
     main_metric = "mae"  # the mean of the classes' own
     unit = "objects per pixel"
     noun = "count"
 
     def __post_init__(self) -> None:
+        check(CountingClasses, vars(self), "task.")
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         if not self.classes:
             raise SettingError("task.classes: none; give the labels to count, which nni-count doctor lists")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,7 @@ from nni_count.metrics import METRICS
 from nni_count.metrics.counts import GAME_LEVELS, game, intervals, mae_by_density
 from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, map_quality, spread
 from nni_count.plugins import entries
+from nni_count.runs.ranges import Range, check
 from nni_count.tasks.task import Figures, Task, error_share, mean
 
 #: ours, and those that installed packages bring
@@ -39,11 +40,14 @@ class Counting(Task):
         things: what is counted, as tables and pictures call it, e.g. ``cells``.
     """
 
-    sigma: float = 4.0
-    kernel_size: int = 15
-    density_scale: float = 100.0
-    beta: float | None = None
+    sigma: Annotated[float, Range(0, above=True)] = 4.0
+    kernel_size: Annotated[int, Range(1, 1024)] = 15
+    density_scale: Annotated[float, Range(0, above=True)] = 100.0
+    beta: Annotated[float, Range(0, above=True)] | None = None
     things: str = "people"
+
+    def __post_init__(self) -> None:
+        check(Counting, vars(self), "task.")
 
     main_metric = "mae"
     noun = "count"

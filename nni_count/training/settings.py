@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import SettingError
+from nni_count.runs.ranges import Range, check
 
 PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -29,21 +30,18 @@ class Augmentation:
             such as those of a microscope.
     """
 
-    rotation: float = 10.0
+    rotation: Annotated[float, Range(0, 180)] = 10.0
     scale: tuple[float, float] = (1.0, 1.0)
-    points_share: float = 0.0
+    points_share: Annotated[float, Range(0, 1)] = 0.0
     quarter_turns: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotation <= 180:
-            raise SettingError(f"augmentation.rotation: {self.rotation}; give degrees from 0 to 180")
+        check(Augmentation, vars(self), "augmentation.")
         if len(self.scale) != 2 or not 0.5 <= self.scale[0] <= self.scale[1] <= 2:
             # beyond that, interpolation would leave pixels out
             raise SettingError(
                 f"augmentation.scale: {list(self.scale)}; give two numbers from 0.5 to 2, e.g. [0.8, 1.25]"
             )
-        if not 0 <= self.points_share <= 1:
-            raise SettingError(f"augmentation.points_share: {self.points_share}; give a share from 0 to 1")
 
 
 #: what is done where nothing else is said
@@ -62,19 +60,14 @@ class Crops:
         num_workers: processes that prepare batches; 0 for none.
     """
 
-    size: int = 128
-    batch_size: int = 4
+    size: Annotated[int, Range(16, 8192, step=8)] = 128
+    batch_size: Annotated[int, Range(1)] = 4
     augmentation: Augmentation = USUAL
-    cache_gb: float = 2.0
-    num_workers: int = 0
+    cache_gb: Annotated[float, Range(0, 1048576)] = 2.0
+    num_workers: Annotated[int, Range(0)] = 0
 
     def __post_init__(self) -> None:
-        if self.size < 16 or self.size % 8:
-            raise SettingError(f"crop_size: {self.size}; choose a multiple of 8, at least 16")
-        if self.batch_size < 1:
-            raise SettingError(f"batch_size: {self.batch_size}; must be at least 1")
-        if not 0 <= self.cache_gb < 1 << 20:
-            raise SettingError(f"cache_gb: {self.cache_gb}; give the gigabytes for decoded images, 0 for none")
+        check(Crops, vars(self), size="crop_size")
 
     @property
     def cache_bytes(self) -> int:
@@ -96,13 +89,14 @@ class Recipe:
     """
 
     optimizer: str = "adam"
-    betas: tuple[float, float] = (0.9, 0.999)
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 4e-4
-    weight_decay: float = 1e-4
-    gradient_clip: float | None = None
+    betas: Annotated[tuple[float, float], Range(0, 1, below=True)] = (0.9, 0.999)
+    learning_rate: Annotated[float, Range(0)] = 1e-3
+    final_learning_rate: Annotated[float, Range(0)] = 4e-4
+    weight_decay: Annotated[float, Range(0)] = 1e-4
+    gradient_clip: Annotated[float, Range(0, above=True)] | None = None
 
     def __post_init__(self) -> None:
+        check(type(self), vars(self))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
 
     @property
@@ -147,22 +141,18 @@ class TrainingRecipe(Recipe):
         optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip: see :class:`Recipe`.
     """
 
-    betas: tuple[float, float] = (0.9, 0.99)
-    final_learning_rate: float = 0.0
-    weight_decay: float = 0.0
-    gradient_clip: float | None = 0.2
+    betas: Annotated[tuple[float, float], Range(0, 1, below=True)] = (0.9, 0.99)
+    final_learning_rate: Annotated[float, Range(0)] = 0.0
+    weight_decay: Annotated[float, Range(0)] = 0.0
+    gradient_clip: Annotated[float, Range(0, above=True)] | None = 0.2
     schedule: str = "cosine"
-    average_decay: float = 0.998
-    frozen_norms: float = 0.0
-    validation_fraction: float = 0.1
+    average_decay: Annotated[float, Range(0, 1, below=True)] = 0.998
+    frozen_norms: Annotated[float, Range(0, 1, below=True)] = 0.0
+    validation_fraction: Annotated[float, Range(0, 1, below=True)] = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("schedule", self.schedule, SCHEDULES)
-        if not 0 <= self.average_decay < 1:
-            raise SettingError(f"average_decay: {self.average_decay}; give a number from 0 to below 1")
-        if not 0 <= self.frozen_norms < 1:
-            raise SettingError(f"frozen_norms: {self.frozen_norms}; give a share of the budget from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -176,11 +166,12 @@ class Budget:
             the validation at the end, which takes each image once, come on top of it.
     """
 
-    max_epochs: int | None = None
-    max_steps: int | None = None
+    max_epochs: Annotated[int, Range(1)] | None = None
+    max_steps: Annotated[int, Range(1)] | None = None
     max_time: str | None = None
 
     def __post_init__(self) -> None:
+        check(type(self), vars(self))
         self.timer()
 
     def timer(self, interval: str = "step") -> Timer:
@@ -208,13 +199,12 @@ class Compute:
     """
 
     accelerator: str = "auto"
-    devices: int = 1
+    devices: Annotated[int, Range(1)] = 1
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
-        if self.devices < 1:
-            raise SettingError(f"devices: {self.devices}; must be at least 1")
+        check(Compute, vars(self))
 
     def warn(self) -> None:
         """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower."""

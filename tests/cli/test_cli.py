@@ -145,7 +145,10 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
             "search --data {data} --space AMSNetSpace --space.widht 16 --strategy DARTS --out {out}",
             "mean --space.width?",
         ),
-        ("search --data {data} --space AMSNetSpace --space.width 17 --strategy DARTS --out {out}", "network.width: 17"),
+        (
+            "search --data {data} --space AMSNetSpace --space.width 17 --strategy DARTS --out {out}",
+            "space.width: 17; give a multiple of 4",
+        ),
         (
             "search --data {data} --space AMSNetSpace --strategy nni.nas.strategy.Random --devices 2 --out {out}",
             "devices: 2; a trial trains on one, give trials.concurrency instead",

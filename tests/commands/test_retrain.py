@@ -312,7 +312,7 @@ assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
     ("settings", "message"),
     [
         ({"schedule": "step"}, "schedule: 'step' is unknown; choose cosine or paper"),
-        ({"frozen_norms": 1.0}, "frozen_norms: 1.0; give a share of the budget from 0 to below 1"),
+        ({"frozen_norms": 1.0}, "frozen_norms: 1.0; give a number from 0 to below 1"),
         ({"max_time": "30m"}, "max_time: '30m' is no duration; write DD:HH:MM:SS"),
         ({"crop_size": 30}, "crop_size: 30"),
         ({"batch_size": 0}, "batch_size: 0"),

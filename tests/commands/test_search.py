@@ -405,7 +405,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
 def test_settings_that_cannot_work_are_named(tmp_path):
     with pytest.raises(SettingError, match="strategy: object is no NNI strategy"):
         run(tmp_path / "a", object())
-    with pytest.raises(SettingError, match="devices: 0; must be at least 1"):
+    with pytest.raises(SettingError, match="devices: 0; give a number from 1"):
         run(tmp_path / "a", DARTS(), devices=0)
     with pytest.raises(SettingError, match=r"DARTS: cannot search SpaceWithARate .*categorical.*; write that"):
         run(tmp_path / "a", DARTS(), space=SpaceWithARate)

@@ -134,8 +134,8 @@ def test_a_loaded_model_counts_as_the_saved_one(network, tmp_path):
     ("settings", "message"),
     [
         ({"depth": 3}, "'depth'; known: .*in_channels, out_channels"),
-        ({"in_channels": 0}, "network.in_channels: 0; must be at least 1"),
-        ({"out_channels": "2"}, "network.out_channels: '2'; must be at least 1"),
+        ({"in_channels": 0}, "network.in_channels: 0; give a number from 1 to 4096"),
+        ({"out_channels": "2"}, "network.out_channels: '2'; give a number from 1 to 4096"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(network, settings, message):

@@ -39,9 +39,9 @@ def test_a_unet_has_any_width_and_ends_where_its_stride_says(stride):
     assert create("unet", width=5, levels=4).multiple == 8
     assert parameters(network) < parameters(create("unet", width=6, map_stride=stride, out_channels=2))
     for setting, value, known in (
-        ("width", 0, "must be at least 1"),
+        ("width", 0, "give a number from 1 to 1024"),
         ("map_stride", 8, "choose 1, 2 or 4"),
-        ("levels", 1, "choose 4 to 8"),
+        ("levels", 1, "give a number from 4 to 8"),
     ):
         with pytest.raises(SettingError, match=f"network.{setting}: {value}; {known}"):
             create("unet", **{setting: value})

@@ -333,11 +333,11 @@ def test_an_odd_crop_is_refused(size):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rotation": -1}, "augmentation.rotation: -1; give degrees"),
+        ({"rotation": -1}, "augmentation.rotation: -1; give a number from 0 to 180"),
         ({"scale": (1.5, 1)}, r"augmentation.scale: \[1.5, 1\]; give two numbers from 0.5 to 2"),
         ({"scale": (0.1, 1)}, "augmentation.scale"),
         ({"scale": (1,)}, "augmentation.scale"),
-        ({"points_share": 2}, "augmentation.points_share: 2; give a share"),
+        ({"points_share": 2}, "augmentation.points_share: 2; give a number from 0 to 1"),
     ],
 )
 def test_an_odd_augmentation_is_refused(settings, message):

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any
 
 from nni_count.architecture import Architecture, write_architecture
-from nni_count.errors import NNICountError, RunError, SettingError
+from nni_count.errors import NNICountError, RunError
 from nni_count.runs.files import write_text
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import Categorical, CategoricalMultiple, ModelSpace, SimplifiedModelSpace
@@ -31,16 +32,13 @@ class Trials:
         public: whether the portal answers other machines too; it asks for no password.
     """
 
-    number: int = 20
-    concurrency: int = 1
-    port: int | None = None
+    number: Annotated[int, Range(1)] = 20
+    concurrency: Annotated[int, Range(1)] = 1
+    port: Annotated[int, Range(1, 65535)] | None = None
     public: bool = False
 
     def __post_init__(self) -> None:
-        if self.number < 1:
-            raise SettingError(f"trials.number: {self.number}; must be at least 1")
-        if self.concurrency < 1:
-            raise SettingError(f"trials.concurrency: {self.concurrency}; must be at least 1")
+        check(Trials, vars(self), "trials.")
 
 
 #: what is done where nothing else is said

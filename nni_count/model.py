@@ -77,6 +77,11 @@ class Model:
         side: int | None = self.origin.settings.get("max_side") if self.origin else None
         return side
 
+    @property
+    def reading(self) -> dict[str, int | None]:
+        """The settings of :func:`nni_count.data.images.read_image` that its images were read with in training."""
+        return {name: self.origin.settings.get(name) if self.origin else None for name in ("white", "page")}
+
     def map(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
         """The estimated maps of an image, in the task's unit: ``(K, h, w)`` float32, cells of ``network.map_stride``
         pixels a side of the image as it was in training, no larger than :attr:`max_side`.
@@ -87,7 +92,7 @@ class Model:
                 :func:`nni_count.networks.whole_image.whole_map`.
         """
         if not isinstance(image, np.ndarray):
-            image = read_image(image, oriented=True)
+            image = read_image(image, oriented=True, **self.reading)
         image = scaled_down(_rgb(image), self.max_side)
         return estimate_map(self.network, self.task, normalise(image), views)
 

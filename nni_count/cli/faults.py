@@ -135,7 +135,7 @@ class Patient:
     def __init__(self, stream: Any):
         self._stream = stream
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -14,7 +14,7 @@ import numpy as np
 from nni_count.data import READERS, SYNTHETIC, DataSetting, open_data
 from nni_count.data.dataset import Dataset
 from nni_count.data.health import examination
-from nni_count.data.health.checks import Finding, check_counts, check_points
+from nni_count.data.health.checks import Finding, check_counts
 from nni_count.data.health.examination import Look, Pair
 from nni_count.data.health.near_duplicates import BITS, LIMIT
 from nni_count.data.sample import Sample, is_outside
@@ -36,6 +36,7 @@ KINDS = {
     "unreadable": "images that cannot be read",
     "left": "left out",
     "nobody": "no points at all",
+    "turned": "photos turned by their camera",
     "swapped": "x and y swapped",
     "relative": "coordinates that are not pixels",
     "outside": "points outside their image",
@@ -46,6 +47,7 @@ KINDS = {
     "count": "counts far from those of the other images",
     "duplicate": "the same image twice",
     "near-duplicate": "near-duplicates in two parts",
+    "transparent": "transparent pixels",
     "extra": "image files in no part",
 }
 
@@ -87,7 +89,7 @@ def doctor(*, data: DataSetting, out: str | Path | None = None) -> dict[str, Any
         looks += good
     pairs = examination.pairs_across(looks, list(splits))
     for look in looks:
-        findings += check_points(look.where, look.sample.points, look.width, look.height)
+        findings += examination.check_look(look, dataset.turned if dataset else ())
     findings += check_counts([look.where for look in looks], [look.sample.count for look in looks])
     findings += examination.check_duplicates(looks)
     findings += examination.check_pairs_across(pairs, {split: facts["images"] for split, facts in splits.items()})

@@ -14,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nni_count.data import DataSetting, open_data
+from nni_count.data.images import check_whole
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Note
@@ -170,6 +171,9 @@ def _notes(
 
 
 def _judge(model: Model, sample: Sample, views: int) -> Figures:
+    word = check_whole(sample.path) if sample.path else ""
+    if word:
+        warnings.warn(f"{sample.path}: {word}", stacklevel=3)
     image = sample.read()
     start = time.perf_counter()
     estimate = estimate_map(model.network, model.task, normalise(image), views)

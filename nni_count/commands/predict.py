@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from nni_count.data.images import read_image, scaled_down
+from nni_count.data.files import is_image, natural
+from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
 from nni_count.errors import DataError, Note
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import write_image, write_text
+from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import GrowingTable
 from nni_count.tasks.task import Task
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def predict(
@@ -27,6 +27,8 @@ def predict(
     *,
     model: str | Path | Model,
     out: str | Path | None = None,
+    white: Annotated[int, Range(1, 65535)] | None = None,
+    page: Annotated[int, Range(1)] | None = None,
     views: int = 1,
     accelerator: str = "auto",
     devices: int = 1,
@@ -41,6 +43,8 @@ def predict(
         model: a ``model.safetensors``, or a model.
         out: folder; gets ``counts.csv``, row by row, ``counts.json`` and an overlay for every image. Another task than
             counting has its own noun in place of ``count``. Without one nothing is drawn or written.
+        white: the value that is white in images of 16 bits, such as 4095; as the model was trained where not given.
+        page: of files that have several, from 1; likewise.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
@@ -58,20 +62,22 @@ def predict(
     settings: dict[str, Any] = {
         "images": images,
         "model": model,
+        "white": white,
+        "page": page,
         "views": views,
         "accelerator": accelerator,
         "task_class": task_class,
     }
     check_views(views)
+    check(predict, {"white": white, "page": page})
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):
         model = load_model(model, device)
     task = model.task
-    if model.max_side:
-        warnings.warn(
-            Note(f"as the model was trained: images have at most {model.max_side} pixels a side"), stacklevel=2
-        )
+    reading = {**model.reading, **{name: n for name, n in (("white", white), ("page", page)) if n is not None}}
+    for line in _notes(model, reading):
+        warnings.warn(line, stacklevel=2)
     run = None if out is None else open_run(out, "predict", settings)
     table = None if run is None else GrowingTable(run.folder / f"{task.noun}s.csv", ["image", "overlay"])
     rows: list[dict[str, Any]] = []
@@ -79,10 +85,13 @@ def predict(
     taken: set[str] = set()
     for path in paths:
         try:
-            image = scaled_down(read_image(path, oriented=True), model.max_side)
+            word = check_whole(path)
+            image = scaled_down(read_image(path, oriented=True, **reading), model.max_side)
         except DataError as error:
             faults.append(str(error))
             continue
+        if word:
+            warnings.warn(f"{path}: {word}", stacklevel=2)
         estimate = model.map(image, views)
         row: dict[str, Any] = {"image": str(path)}
         row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
@@ -99,14 +108,34 @@ def predict(
     return rows
 
 
+def _notes(model: Model, reading: dict[str, int | None]) -> Iterator[str | Note]:
+    """How images are read, where that is not the usual way."""
+    side = [] if model.max_side is None else [f"at most {model.max_side} pixels a side"]
+    trained = [f"{name} {value}" for name, value in model.reading.items() if value is not None]
+    if side or trained:
+        yield Note(f"as the model was trained: images with {', '.join(side + trained)}")
+    for name, value in model.reading.items():
+        if model.origin and value != reading[name]:
+            yield f"{name}: {reading[name]} is given, but the model was trained with {value or 'none'}"
+
+
 def _find(images: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for entry in map(Path, images):
         if entry.is_dir():
-            inside = sorted(path for path in entry.iterdir() if path.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DataError(f"{entry}: holds no images ({', '.join(sorted(SUFFIXES))}); check the folder")
-            found += inside
+            inside = sorted(entry.iterdir(), key=lambda path: natural(path.name))
+            taken = [path for path in inside if is_image(path) and path.is_file()]
+            left = [path.name + "/" * path.is_dir() for path in inside if path not in taken]
+            some = f"{', '.join(left[:5])}{' …' if len(left) > 5 else ''}"
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            if not taken:
+                raise DataError(
+                    f"{entry}: holds no images ({kinds}){f', but {some}' if left else ''}; check the folder"
+                )
+            if left:
+                what = f"{len(left)} left out ({some}); files directly in the folder are read, of the kinds {kinds}"
+                warnings.warn(f"{entry}: {what}", stacklevel=3)
+            found += taken
         elif entry.is_file():
             found.append(entry)
         else:
@@ -116,7 +145,7 @@ def _find(images: Sequence[str | Path]) -> list[Path]:
 
 def _free_name(stem: str, noun: str, taken: set[str]) -> str:
     """A name for the overlay that no other image of this call has."""
-    stem = os.fsencode(stem)[:200].decode(errors="ignore")  # file systems have 255 bytes for a name
+    stem = os.fsdecode(os.fsencode(stem)[:200])  # file systems have 255 bytes for a name
     name, number = f"{stem}_{noun}.jpg", 2
     while name in taken:
         name, number = f"{stem}_{number}_{noun}.jpg", number + 1

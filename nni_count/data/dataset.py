@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from nni_count.data.files import natural, unpaired
-from nni_count.data.sample import Sample, prepare
+from nni_count.data.sample import TURNED, Sample, prepare
 from nni_count.data.splits import pick, pick_parts, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
@@ -33,6 +33,10 @@ class Dataset(ABC):
         test_list: likewise the test part. Images in the one are never in the other; where only one list is given,
             the other part is the data set's own without what is listed.
         leave_out: likewise images that belong to no part, such as the near-duplicates that ``doctor`` lists.
+        frame: on what points were set, of photos that their camera marked as turned (EXIF): ``shown`` as viewers turn
+            them, or ``stored``. Where it is not given, the size in the annotation tells, else it is ``stored``.
+        white: the value that is white in images of 16 bits, such as 4095.
+        page: of files that have several, from 1.
     """
 
     #: the files that make this layout, shown when a folder is not recognised
@@ -42,7 +46,7 @@ class Dataset(ABC):
     #: whether the parts are drawn by us and not the data set's own
     divides = False
     #: settings that say what is seen and counted, and not which images belong to which part
-    everywhere: tuple[str, ...] = ("max_side", "outside")
+    everywhere: tuple[str, ...] = ("max_side", "outside", "frame", "white", "page")
 
     def to_dict(self) -> Any:
         """What ``open_data`` makes it of again: a path, one with settings, or a class and the arguments it keeps."""
@@ -59,14 +63,22 @@ class Dataset(ABC):
         train_list: str | Path | None = None,
         test_list: str | Path | None = None,
         leave_out: str | Path | None = None,
+        frame: str | None = None,
+        white: Annotated[int, Range(1, 65535)] | None = None,
+        page: Annotated[int, Range(1)] | None = None,
     ):
-        check(Dataset.__init__, {"max_side": max_side}, "data.")
+        check(Dataset.__init__, {"max_side": max_side, "white": white, "page": page}, "data.")
+        if frame not in (None, "shown", "stored"):
+            raise SettingError(f"data.frame: {frame!r} is unknown; choose shown or stored")
         self.root = Path(root)
         self.outside = outside
         self.max_side = max_side
         self.train_list, self.test_list = train_list, test_list
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
         self.leave_out = leave_out and Path(leave_out)
+        self.frame, self.white, self.page = frame, white, page
+        #: photos that their camera turned, of which nothing tells on what their points were set
+        self.turned: set[Path] = set()
         #: faults found so far while they are collected, else None: the first one is raised
         self.faults: list[DataError] | None = None
         self._parts: dict[str, list[Sample]] = {}
@@ -159,6 +171,9 @@ class Dataset(ABC):
                 done = {"clamp": "moved to the border", "drop": "left out", "keep": "kept"}[self.outside]
                 what = f"{self._number_outside} points lie outside their image; {done}"
                 warnings.warn(f"{self.root} ({part}): {what} (--data.outside clamp, drop or keep)", stacklevel=3)
+            if turned := {sample.path for sample in self._parts[part]} & self.turned:
+                first = min(str(path) for path in turned)
+                warnings.warn(f"{self.root} ({part}): {len(turned)} photos, such as {first}, {TURNED}", stacklevel=3)
         return self._parts[part]
 
     def everything(self) -> list[Sample]:
@@ -215,9 +230,13 @@ class Dataset(ABC):
             group: what the image is reported under.
             labels: what each point is, where that is known.
         """
-        how: dict[str, Any] = {"outside": self.outside, "max_side": self.max_side}
-        sample, number = prepare(name, path, points, read, size=size, roi=roi, group=group, labels=labels, **how)
+        names = ("outside", "max_side", "frame", "white", "page")
+        how: dict[str, Any] = {name: getattr(self, name) for name in names}
+        sample, number, turned = prepare(
+            name, path, points, read, size=size, roi=roi, group=group, labels=labels, **how
+        )
         self._number_outside += number
+        self.turned |= {path} if turned else set()
         return sample
 
     def check_pairs(

@@ -1,49 +1,108 @@
-"""Image files: their size, their pixels, and smaller ones."""
+"""Image files: their size, their pixels, and smaller ones. The one reader of images."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from nni_count.errors import DataError
+from nni_count.runs.memory import memory_left
+from nni_count.runs.ranges import Range
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: bounds of what is decoded, so that a small file cannot fill the memory
 MAX_PIXELS, MAX_BYTES = 1 << 27, 1 << 30
+DECODING = 12  # bytes a pixel while it is decoded
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _KIND_OF_PAGE = 0x0112, 0x00FE
+#: where a point goes when a stored image of width w and height h is turned as its camera says, by EXIF's number
+_TURNS = {
+    2: lambda x, y, w, h: (w - x, y),
+    3: lambda x, y, w, h: (w - x, h - y),
+    4: lambda x, y, w, h: (x, h - y),
+    5: lambda x, y, w, h: (y, x),
+    6: lambda x, y, w, h: (h - y, x),
+    7: lambda x, y, w, h: (h - y, w - x),
+    8: lambda x, y, w, h: (y, w - x),
+}
 
 
-def image_size(path: str | Path, *, oriented: bool = False) -> tuple[int, int]:
-    """Width and height in pixels, from the file's header.
+def image_size(path: str | Path, *, oriented: bool = False, page: int | None = None) -> tuple[int, int]:
+    """Width and height in pixels, from the file's header; ``oriented`` as viewers show it, see :func:`read_image`.
 
     Raises:
-        DataError: the file is missing or no image, or too large to be decoded.
+        DataError: the file is missing or no image, or too large to be decoded, or has several pages.
     """
+    (width, height), turn = _header(path, page)
+    return (height, width) if oriented and turn > 4 else (width, height)
+
+
+def orientation(path: str | Path, page: int | None = None) -> int:
+    """How the camera held the image, by EXIF's number from 1 (as it is stored) to 8; errors as :func:`image_size`."""
+    return _header(path, page)[1]
+
+
+def turned(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
+    """Points ``(N, 2)`` of a stored image of that size where its viewers show them."""
+    if orientation not in _TURNS:
+        return points
+    return np.stack(_TURNS[orientation](points[:, 0], points[:, 1], width, height), 1)
+
+
+def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int]:
     from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
 
     try:
-        size = os.path.getsize(path)
+        length = os.path.getsize(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, which is checked here
             with Image.open(path) as image:
+                pages = _pages(image)
+                number = _frames(image)
+                image.seek(min(page or 1, number) - 1)
                 width, height = image.size
                 # without a mark in the header PIL would decode all pixels to find out; a TIFF is turned already
-                marked = oriented and "exif" in image.info and image.format != "TIFF"
-                turned = marked and image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+                marked = "exif" in image.info and image.format != "TIFF"
+                turn = image.getexif().get(_EXIF_ORIENTATION, 1) if marked else 1
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than 178") from error
     except Exception as error:  # PIL raises whatever the damaged bytes lead to
         if isinstance(error, OSError) and error.strerror:  # PIL's own have none
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         raise _unreadable(path) from error
-    if size > MAX_BYTES:
+    if page is None and pages > 1:
+        raise DataError(f"{path}: has {pages} pages; say which is meant with --data.page 1 to {number}")
+    if page is not None and page > number:
+        raise DataError(f"{path}: has {number} page(s), and no page {page}; choose another")
+    if length > MAX_BYTES:
         raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width * height / 1e6:.0f}")
-    return (height, width) if turned else (width, height)
+    return (width, height), turn if turn in _TURNS else 1
+
+
+def _frames(image: Image.Image) -> int:
+    """Pages or frames of a file; the second picture that telephones append to a JPEG is none."""
+    return 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pages are pictures of their own; a TIFF may hold smaller copies of the first."""
+    number = _frames(image)
+    if image.format != "TIFF" or number == 1:
+        return number
+    own = 1
+    for page in range(1, number):
+        image.seek(page)
+        own += not image.tag_v2.get(_KIND_OF_PAGE, 0) & 1  # type: ignore[attr-defined]
+    return own
 
 
 def _unreadable(path: str | Path) -> DataError:
@@ -54,32 +113,101 @@ def _too_large(path: str | Path, million: str) -> DataError:
     return DataError(f"{path}: would be {million} million pixels, which would fill the memory; replace or remove it")
 
 
-def read_image(path: str | Path, *, oriented: bool = False) -> np.ndarray:
+def read_image(
+    path: str | Path,
+    *,
+    oriented: bool = False,
+    white: Annotated[int, Range(1, 65535)] | None = None,
+    page: Annotated[int, Range(1)] | None = None,
+) -> np.ndarray:
     """Read any image as ``(H, W, 3)`` uint8 RGB; greyscale is repeated, 16 bits are scaled to 8, alpha is left out.
 
     Args:
         path: the image file.
-        oriented: turn the image as its camera says (EXIF). Not for data sets: their points belong to the stored pixels.
+        oriented: turn the image as its camera says (EXIF) and viewers show it.
+        white: the value that is white in an image of 16 bits, such as 4095 for a camera of 12; 65535 where it is None.
+        page: of a file of several, from 1.
 
     Raises:
-        DataError: when the file is missing, truncated, no image, or too large to be decoded.
+        DataError: when the file is missing, truncated, no image, too large to be decoded or for the memory, has several
+            pages, or 16 bits of which it uses so few that another value must be white.
     """
     import cv2  # as above
+    from PIL import Image
 
-    image_size(path)
-    data = np.fromfile(path, np.uint8)
+    (width, height), _ = _header(path, page)
+    if width * height * DECODING > memory_left():
+        raise DataError(f"{path}: {width}×{height} pixels do not fit into the memory; scale the file down")
+    cv2.utils.logging.setLogLevel(0)  # what is wrong is said by us
+    try:
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    image: np.ndarray | None
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
-        image = None if _truncated_jpeg(data) else cv2.imdecode(data, flags)
-    except cv2.error:
+        if page is not None and page > 1 and data[:2].tobytes() not in (b"II", b"MM"):  # no TIFF: frames of 8 bits
+            with Image.open(path) as file:
+                file.seek(page - 1)
+                image = np.asarray(file.convert("RGB"))[:, :, ::-1]
+        elif page is not None and page > 1:
+            _, pages = cv2.imdecodemulti(data, flags, range=(page - 1, page))
+            image = pages[0] if pages else None
+        else:
+            image = None if _end_of_jpeg(data.tobytes()) == -1 else cv2.imdecode(data, flags)
+    except (cv2.error, OSError, SyntaxError):
         image = None
     if image is None:
         raise _unreadable(path)
     if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
+        image = _eight_bits(image, path, white)
     elif image.dtype != np.uint8:
         raise DataError(f"{path}: pixels are {image.dtype}; save the image with 8 or 16 bits a channel")
     return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def _eight_bits(image: np.ndarray, path: str | Path, white: int | None) -> np.ndarray:
+    if white is not None:
+        return np.asarray(np.minimum(image.astype(np.float32) * (255 / white) + 0.5, 255).astype(np.uint8))
+    largest = int(image.max())
+    if 0 < largest < 1 << 14 and (image % 257).any():  # else a dark one that was made of 8 bits
+        bits = largest.bit_length()
+        raise DataError(
+            f"{path}: has 16 bits, of which it uses {bits}: the largest value is {largest} of 65535; "
+            f"say which value is white with --data.white (predict: --white), such as {(1 << max(bits, 8)) - 1}"
+        )
+    return (image >> 8).astype(np.uint8)
+
+
+def check_whole(path: str | Path) -> str:
+    """Decode an image file strictly: what decoders fill with grey in silence is a fault too.
+
+    Returns:
+        What a person should know of it; nothing where there is nothing.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    from PIL import Image  # as above
+
+    content = Path(path).read_bytes()
+    end = _end_of_jpeg(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(BytesIO(content))
+            image.load()
+            # with other bytes before its end a JPEG that has all its data gives the same pixels
+            other = image if end is None else Image.open(BytesIO(content[:end] + b"\x55" * 512 + content[end:]))
+            whole = other is image or np.array_equal(np.asarray(image), np.asarray(other))
+            clear = 0.0
+            if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+                clear = float((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).mean())
+    except Exception as error:  # as above
+        raise _unreadable(path) from error
+    if end == -1 or not whole:
+        raise DataError(f"{path}: a part of this JPEG is missing, which viewers fill with grey; restore or remove it")
+    return f"{clear:.1%} of its pixels are transparent; the colours beneath are seen" if clear else ""
 
 
 def smaller(width: int, height: int, max_side: int | None) -> tuple[int, int] | None:
@@ -102,16 +230,16 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _truncated_jpeg(data: np.ndarray) -> bool:
-    """OpenCV fills the missing part of a JPEG with grey and says nothing; the end marker tells.
+def _end_of_jpeg(content: bytes) -> int | None:
+    """Where the end marker of a JPEG's picture stands, -1 where it has none; None where it is no JPEG.
 
-    It is looked for behind the header, which may hold a whole small JPEG; what telephones append may come after it.
+    OpenCV fills the missing part of one with grey and says nothing. The marker is looked for behind the header, which
+    may hold a whole small JPEG; what telephones append may come after it.
     """
-    content = data.tobytes()
     if not content.startswith(b"\xff\xd8"):
-        return False
+        return None
     position = 2
     while content[position : position + 1] == b"\xff" and content[position + 1 : position + 2] != b"\xda":
         filling = content[position + 1 : position + 2] == b"\xff"
         position += 1 if filling else 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return content.find(b"\xff\xd9", position) < 0
+    return content.find(b"\xff\xd9", position)

@@ -14,11 +14,13 @@ from typing import Any
 from nni_count.data import DataSetting, open_data
 from nni_count.data.dataset import Dataset
 from nni_count.data.files import as_seen
+from nni_count.data.images import read_image
 from nni_count.data.sample import Sample
 from nni_count.data.settings import known_settings
-from nni_count.errors import RunError
+from nni_count.errors import RunError, SettingError
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
+from nni_count.runs.ranges import check
 
 ENDS = 1 << 16  # bytes at either end of a file that its fingerprint is of, beside its length
 KEPT = "images.json"
@@ -63,6 +65,10 @@ class Origin:
         side = settings.get("max_side")
         if side is not None and (type(side) is not int or side < 16):
             raise ValueError(f"origin: max_side {side!r:.20} is no number of pixels from 16")
+        try:
+            check(read_image, settings)
+        except (SettingError, TypeError) as error:
+            raise ValueError(f"origin: {error}") from error
         if not all(isinstance(one, str) for one in images.values()):
             raise ValueError("origin: the fingerprint of an image is no text")
         return cls(data["data"], settings, images)

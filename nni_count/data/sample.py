@@ -9,11 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_count.data.images import image_size, read_image, resized, smaller
+from nni_count.data.images import image_size, orientation, read_image, resized, smaller, turned
 from nni_count.errors import DataError, SettingError
 
 #: ImageNet's mean, which a network sees as 0
 MEAN_COLOUR = (124, 116, 104)
+
+#: what is said of photos of which nothing tells on what their points were set
+TURNED = (
+    "are marked as turned by their camera (EXIF); points are taken to be set on the stored pixels "
+    "(--data.frame stored); give --data.frame shown if they were set on the photo as viewers show it"
+)
 
 
 @dataclass(frozen=True)
@@ -155,18 +161,30 @@ def prepare(
     labels: Sequence[str] | None = None,
     outside: str = "clamp",
     max_side: int | None = None,
-) -> tuple[Sample, int]:
-    """A sample of an image file, and how many of its points lay outside; see :meth:`nni_count.data.Dataset.sample`."""
+    frame: str | None = None,
+    white: int | None = None,
+    page: int | None = None,
+) -> tuple[Sample, int, bool]:
+    """A sample of an image file, how many of its points lay outside, and whether its camera turned it (EXIF) and
+    nothing tells whether its points were set on the stored pixels, for which they are then taken; see
+    :meth:`nni_count.data.Dataset.sample`.
+    """
     if not np.isfinite(points).all():
         raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
-    oriented = size is not None and image_size(path, oriented=True) == size
-    width, height = image_size(path, oriented=oriented)
+    sizes = {"stored": image_size(path, page=page), "shown": image_size(path, oriented=True, page=page)}
+    turn = 1 if read else orientation(path, page)
+    by_size = "shown" if size == sizes["shown"] else "stored"
+    width, height = sizes[frame or by_size] if turn > 1 else sizes["stored"]
     if size is not None and size != (width, height):
         raise DataError(
             f"{path}: has {width}×{height} pixels but was annotated at {size[0]}×{size[1]}; "
             "restore the image that was annotated"
         )
-    read = read or partial(read_image, path, oriented=oriented)
+    if turn > 1 and (frame or by_size) == "stored":  # a network sees all photos as viewers show them
+        points = turned(points, turn, width, height)
+        roi = None if roi is None else turned(roi, turn, width, height)
+        width, height = sizes["shown"]
+    read = read or partial(read_image, path, oriented=True, white=white, page=page)
     scaled = smaller(width, height, max_side)
     if scaled:
         factors = np.array(scaled) / (width, height)
@@ -180,4 +198,5 @@ def prepare(
         points, kinds = points[chosen], None if kinds is None else kinds[chosen]
     if scaled or roi is not None:
         read = partial(read_prepared, read, scaled, roi)
-    return Sample(name, points, read, path, roi, group, kinds), number
+    told = frame is not None or (size is not None and sizes["shown"] != sizes["stored"])
+    return Sample(name, points, read, path, roi, group, kinds), number, turn > 1 and not told

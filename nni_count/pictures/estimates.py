@@ -47,6 +47,7 @@ def draw_estimates(rows: Sequence[Estimate], path: str | Path, unit: str = "") -
             shown = panel.imshow(values, extent=(0, width, height, 0), vmin=0, vmax=top, cmap="turbo")
         figure.colorbar(shown, ax=axes[len(maps)], label=unit, fraction=0.05)
         heading = f"{row.label}: {row.name}" if row.label else row.name
+        heading = heading.encode("utf-8", "backslashreplace").decode()  # a file's name may be no UTF-8
         heading = heading if len(heading) <= 40 else f"{heading[:19]}…{heading[-20:]}"  # as long as the image is wide
         for panel, title in zip(axes, (heading, *(title for title, _ in row.panels)), strict=False):
             panel.set_title(title, fontsize=11, parse_math=False)

@@ -12,7 +12,7 @@ from nni_count.runs.files import whole
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] | None = None) -> None:
-    """Write rows under a header.
+    """Write rows under a header; a name of a file that is no UTF-8 keeps its bytes.
 
     Args:
         path: the file.

@@ -29,7 +29,7 @@ class Counting(Task):
     """Counting by density: the map is people per pixel × ``density_scale``, and its sum is the count.
 
     A network that answers a map of stride s gives the mean density of s×s pixels, so the values keep their size
-    whatever the stride. An estimate, in people per cell, sums to the count.
+    whatever the stride. An estimate, in people per cell, sums to the count; where the sum is negative the count is 0.
 
     Args:
         sigma: of the Gaussian that a head becomes, in pixels.
@@ -80,7 +80,7 @@ class Counting(Task):
 
     def measure(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
         density = estimate[0] if sample.roi is None else sample.inside(spread(estimate[0], shape))
-        count = float(density.sum(dtype=np.float64))
+        count = _count(density[None])
         return {"truth": sample.count, "estimate": count, "error": count - sample.count}
 
     def examine(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> Figures:
@@ -90,7 +90,8 @@ class Counting(Task):
         for protocol in MAP_PROTOCOLS:
             quality: Figures = map_quality(answered, truth, protocol) or {"psnr": None, "ssim": None}
             figures.update({_of(name, protocol): value for name, value in quality.items()})
-        return {**figures, **game(density, sample.points)}
+        error = self.measure(estimate, sample, shape)["error"]  # of the count, which is never negative
+        return {**figures, **game(density, sample.points), "game0": abs(error)}
 
     def prior(self, samples: Sequence[Sample]) -> Figures:
         return {"training_mean": sum(sample.count for sample in samples) / len(samples)}
@@ -161,7 +162,8 @@ class Counting(Task):
 
 
 def _count(estimate: np.ndarray) -> float:
-    return float(estimate[0].sum(dtype=np.float64))
+    """Never less than nobody: where a map is nearly empty, its small negative values may prevail."""
+    return max(0.0, float(estimate[0].sum(dtype=np.float64)))
 
 
 def _of(figure: str, protocol: str) -> str:

@@ -65,6 +65,7 @@ def test_without_a_folder_nothing_is_written(model, shanghaitech, tmp_path, monk
 
 def test_views_are_averaged_and_said(model, shanghaitech, tmp_path):
     model.network.up_sampling.second.weight.data *= 1000  # so that views differ
+    model.network.up_sampling.second.bias.data += 10
     report = evaluate(model=model, data=shanghaitech, views=8, out=tmp_path / "run")
     rows = list(csv.DictReader(open(tmp_path / "run" / "per_image.csv")))
     image = open_data(shanghaitech).samples("test")[0].read()

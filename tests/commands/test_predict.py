@@ -1,15 +1,18 @@
 import csv
 import errno
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 from conftest import random_architecture
 
+from nni_count.cli import main
 from nni_count.commands.predict import predict
-from nni_count.errors import DataError, SettingError
-from nni_count.model import Model
+from nni_count.data.origin import Origin
+from nni_count.errors import DataError, Note, SettingError
+from nni_count.model import Model, save_model
 from nni_count.networks import create
 from nni_count.runs.files import write_image
 from nni_count.tasks.counting import Counting
@@ -109,3 +112,63 @@ def test_nothing_to_count_is_said(model, tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         predict(tmp_path / "empty", model=model, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_folder_holds_beside_images_is_said(model, photos):
+    for name in ("._a.jpg", "b.gif", "c.heic"):
+        (photos / name).write_bytes(b"not an image")
+    with pytest.warns(UserWarning, match=r"5 left out \(\._a.jpg, b.gif, c.heic, more/, notes.txt\)"):
+        assert len(predict(photos, model=model)) == 2
+    (photos / "a.jpg").unlink()
+    (photos / "b.png").unlink()
+    with pytest.raises(DataError, match=r"holds no images .*, but \._a.jpg, b.gif"):
+        predict(photos, model=model)
+
+
+def test_pages_and_depth_can_be_named_and_come_from_the_model(model, photos, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 60, 3), np.uint16)
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    with pytest.raises(DataError, match=r"has 16 bits, of which it uses 12: .*--white"):
+        predict(tmp_path / "a.png", model=model)
+    model.network.up_sampling.second.weight.data *= 1000
+    model.network.up_sampling.second.bias.data += 10
+    (row,) = predict(tmp_path / "a.png", model=model, white=4095)
+    assert row["count"] > 0
+    eight = np.round(deep[:, :, ::-1] * (255 / 4095)).astype(np.uint8)
+    assert row["count"] == pytest.approx(model.count(eight), rel=0.01)
+    model.origin = Origin("", {"white": 4095}, {})
+    with pytest.warns(Note, match="as the model was trained: images with white 4095"):
+        assert predict(tmp_path / "a.png", model=model) == [row]
+    assert model.count(tmp_path / "a.png") == pytest.approx(row["count"], abs=0.01)
+    with pytest.warns(UserWarning, match="white: 8000 is given, but the model was trained with 4095"):
+        assert predict(tmp_path / "a.png", model=model, white=8000) != [row]
+    with pytest.raises(SettingError, match="white: 0; give a number from 1 to 65535"):
+        predict(tmp_path / "a.png", model=model, white=0)
+
+
+def test_names_that_are_no_utf_8(model, tmp_path, capfdbinary):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        name = folder / os.fsdecode(b"caf\xe9%d.png" % number)
+        name.write_bytes(cv2.imencode(".png", np.full((40, 60, 3), 50 * number, np.uint8))[1].tobytes())
+    save_model(model, tmp_path / "m.safetensors")
+    code = main(["predict", str(folder), "--model", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "out")])
+    told = capfdbinary.readouterr()
+    assert (code, told.err) == (0, b"")
+    assert told.out.count(b"caf\xe9") == 4
+    assert (tmp_path / "out" / os.fsdecode(b"caf\xe93_count.jpg")).is_file()
+    assert (tmp_path / "out" / "counts.csv").read_bytes().count(b"caf\xe9") == 8
+    for path in list(folder.iterdir()):
+        path.with_suffix(".csv").write_text("4,4\n")
+    options = ["--data", str(folder), "--split", "all", "--model", str(tmp_path / "m.safetensors")]
+    code = main(["evaluate", *options, "--out", str(tmp_path / "evaluation")])
+    assert (code, capfdbinary.readouterr().err) == (0, b"")
+    assert (tmp_path / "evaluation" / "per_image.csv").read_bytes().count(b"caf\xe9") == 4
+
+
+def test_a_black_image_has_nobody_in_it(model, tmp_path):
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((64, 64, 3), np.uint8))
+    model.network.up_sampling.second.bias.data -= 1
+    assert model.density(tmp_path / "black.png").sum() < 0
+    assert predict(tmp_path / "black.png", model=model)[0]["count"] == model.count(tmp_path / "black.png") == 0

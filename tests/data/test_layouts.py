@@ -345,7 +345,9 @@ def test_points_set_on_a_turned_photograph_fit_it(tmp_path):
     assert sample.read().shape == (WIDTH, HEIGHT, 3)
     assert (sample.read()[:6, :6] > 200).all()
     (tmp_path / "a.json").write_text(json.dumps({**document, "imageWidth": WIDTH, "imageHeight": HEIGHT}))
-    assert open_data(tmp_path).samples("all")[0].read().shape == (HEIGHT, WIDTH, 3)
+    stored = open_data(tmp_path).samples("all")[0]  # the same photo, its points turned with it
+    np.testing.assert_array_equal(stored.read(), sample.read())
+    np.testing.assert_array_equal(stored.points, [[HEIGHT - 4, 4]])
     (tmp_path / "a.json").write_text(json.dumps({**document, "imageWidth": 2 * WIDTH}))
     with pytest.raises(DataError, match=r"a.jpg: has 64×48 pixels but was annotated at 128×64"):
         open_data(tmp_path).samples("all")

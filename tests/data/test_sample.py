@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nni_count.data.images import image_size, read_image
+from nni_count.commands.doctor import doctor
+from nni_count.data import open_data
+from nni_count.data.images import check_whole, image_size, read_image
 from nni_count.errors import DataError
+from nni_count.runs.memory import memory_left
 
 WIDTH, HEIGHT = 64, 48
 #: where the mark in the lower left corner is seen, by EXIF's orientation: (row, column) of the corner
@@ -81,3 +84,121 @@ def test_a_truncated_photograph_is_refused_though_the_picture_in_its_header_is_w
     (tmp_path / "a.jpg").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(DataError, match=r"a.jpg: not a readable image .*truncated"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_whose_data_end_early_is_refused_though_its_end_is_marked(tmp_path):
+    noise = cv2.resize(np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8), (640, 480))
+    path = tmp_path / "a.jpg"
+    for settings in ({}, {"progressive": True}, {"restart_marker_blocks": 8}, {"quality": 30, "optimize": True}):
+        data = jpeg(noise, **settings)
+        path.write_bytes(data + b"what telephones append")
+        assert check_whole(path) == ""
+        for share in (0.5, 0.8):
+            path.write_bytes(data[: int(len(data) * share)] + b"\xff\xd9")
+            with pytest.raises(DataError, match=r"a.jpg: a part of this JPEG is missing|a.jpg: not a readable"):
+                check_whole(path)
+    path.write_bytes(photograph())
+    assert check_whole(path) == ""
+    for suffix in ("png", "tif", "webp", "bmp"):
+        whole = tmp_path / f"a.{suffix}"
+        Image.fromarray(noise).save(whole)
+        assert check_whole(whole) == ""
+        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(DataError, match="not a readable image"):
+            check_whole(whole)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_read_as_what_they_are_or_refused(tmp_path, suffix, channels):
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, channels))
+    expected = np.broadcast_to(photo[:, :, ::-1], (20, 30, 3))
+    path = tmp_path / f"a.{suffix}"
+
+    def write(pixels):
+        path.write_bytes(cv2.imencode(path.suffix, pixels.astype(np.uint16))[1].tobytes())
+
+    write(photo * 257)
+    np.testing.assert_array_equal(read_image(path), expected)
+    np.testing.assert_array_equal(read_image(path, white=65535), expected)
+    write(photo // 8 * 257)  # a dark one, made of 8 bits
+    np.testing.assert_array_equal(read_image(path), expected // 8)
+    for factor, white in ((16, 4080), (1, 255), (64, 16320)):
+        write(photo.astype(int) * factor)
+        with pytest.raises(DataError, match=r"has 16 bits, of which it uses \d+: .* --data.white"):
+            read_image(path)
+        np.testing.assert_array_equal(read_image(path, white=white), expected)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "webp", "png"])
+def test_pages_are_asked_for(tmp_path, suffix):
+    blank, photo = Image.new("RGB", (30, 20)), Image.fromarray(np.full((20, 30, 3), 200, np.uint8))
+    path = tmp_path / f"a.{suffix}"
+    blank.save(path, save_all=True, append_images=[photo], **({"lossless": True} if suffix == "webp" else {}))
+    for read in (read_image, image_size):
+        with pytest.raises(DataError, match=r"has 2 pages; say which is meant with --data.page 1 to 2"):
+            read(path)
+        with pytest.raises(DataError, match=r"has 2 page\(s\), and no page 3"):
+            read(path, page=3)
+    assert [read_image(path, page=page).mean() for page in (1, 2)] == [0, 200]
+    blank.save(path)
+    assert read_image(path).max() == 0
+
+
+def test_a_smaller_copy_within_a_tiff_is_no_page(tmp_path):
+    photo = Image.fromarray(np.full((20, 30, 3), 200, np.uint8))
+    small = Image.new("RGB", (15, 10))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    photo.save(tmp_path / "a.tif", save_all=True, append_images=[small], tiffinfo={254: 0})
+    with Image.open(tmp_path / "a.tif") as image:
+        image.seek(1)
+        if image.tag_v2.get(254) != 1:
+            pytest.skip("this Pillow cannot write one")
+    assert read_image(tmp_path / "a.tif").mean() == 200
+
+
+def test_transparent_pixels_are_told(tmp_path):
+    pixels = np.full((20, 30, 4), 255, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert check_whole(tmp_path / "a.png") == ""
+    pixels[:5, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert check_whole(tmp_path / "a.png").startswith("25.0% of its pixels are transparent")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_points_follow_a_photo_however_its_camera_was_held(tmp_path, orientation):
+    """A click on the white corner is on it, on whichever frame it was set, and the photo is the one that is counted."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.fromarray(marked()).save(folder / "a.png", exif=exif)
+    shown = read_image(folder / "a.png", oriented=True)
+    rows, columns = np.nonzero(shown[:, :, 0] > 200)
+    clicks = {"stored": (4, HEIGHT - 4), "shown": (columns.mean() + 0.5, rows.mean() + 0.5)}
+    for frame, (x, y) in clicks.items():
+        (folder / "clicks.csv").write_text(f"image,x,y\na.png,{x},{y}\n")
+        dataset = open_data(folder, frame=frame)
+        (sample,) = dataset.samples("all")
+        np.testing.assert_array_equal(sample.read(), shown)
+        np.testing.assert_allclose(sample.points, [clicks["shown"]], atol=0.6)
+        assert not dataset.turned
+    if orientation > 1:
+        for number in (1, 2, 3):
+            Image.fromarray(marked()).save(folder / f"{number}.png", exif=exif)
+        lines = [f"{name}.png,{x},{y}" for name in "a123" for x, y in [clicks["shown"]] * 5]
+        (folder / "clicks.csv").write_text("\n".join(["image,x,y", *lines]))
+        with pytest.warns(UserWarning, match=r"4 photos, such as \S+.png, are marked as turned by their camera"):
+            open_data(folder).samples("all")
+        report = doctor(data=folder)
+        assert [finding["where"] for finding in report["warnings"] + report["faults"] if finding["kind"] == "turned"]
+        assert not any("is y given first" in finding["message"] for finding in report["faults"])
+
+
+def test_a_file_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(marked()).save(tmp_path / "a.png")
+    assert memory_left() > 1e6
+    monkeypatch.setattr("nni_count.data.images.memory_left", lambda: 10_000)
+    with pytest.raises(DataError, match=r"a.png: 64×48 pixels do not fit into the memory; scale"):
+        read_image(tmp_path / "a.png")

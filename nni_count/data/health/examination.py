@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.health.checks import FEW, Finding, number_coincident, number_outside
+from nni_count.data.health.checks import FEW, Finding, check_points, number_coincident, number_outside
 from nni_count.data.health.near_duplicates import LIMIT, nearest, perceptual_hash
-from nni_count.data.images import IMAGE_SUFFIXES
-from nni_count.data.sample import Sample
+from nni_count.data.images import IMAGE_SUFFIXES, check_whole
+from nni_count.data.sample import TURNED, Sample
 from nni_count.errors import DataError
 
 
@@ -33,6 +33,7 @@ class Look:
     grey: bool
     digest: bytes
     hash: np.ndarray
+    word: str  # of its file
 
     @property
     def where(self) -> str:
@@ -77,13 +78,24 @@ def look_at(split: str, samples: Sequence[Sample]) -> tuple[list[Look], list[Fin
 
 def _look(split: str, sample: Sample) -> Look | Finding:
     try:
+        word = check_whole(sample.path) if sample.path else ""
         image = sample.read()
     except DataError as error:
         return Finding("unreadable", f"{split} {sample.name}", str(error), fault=True)
     height, width = image.shape[:2]
     grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
     digest = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-    return Look(split, sample, width, height, grey, digest, perceptual_hash(image))
+    return Look(split, sample, width, height, grey, digest, perceptual_hash(image), word)
+
+
+def check_look(look: Look, turned: Container[Path | None]) -> list[Finding]:
+    """What is suspicious about one image and its points; ``turned`` are photos whose points may be set either way."""
+    findings = check_points(look.where, look.sample.points, look.width, look.height)
+    if look.sample.path in turned:
+        kept = [finding for finding in findings if finding.kind not in ("swapped", "outside")]
+        fits = len(kept) == len(findings)
+        findings = [*kept, Finding("turned", look.where, TURNED, fault=not fits, amount=look.outside)]
+    return [*findings, Finding("transparent", look.where, look.word)] if look.word else findings
 
 
 def figures(samples: Sequence[Sample], looks: Sequence[Look]) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from nni_count.training.learner import Length, Retraining
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
 
 EPOCHS = 100  # of a training without any budget
-
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
 
@@ -75,8 +74,7 @@ def retrain(
 ) -> Model:
     """Train a network and keep the weights that do best on a validation part.
 
-    The test part is never read. Beside the weights their moving average is kept; which of the two is saved, and from
-    when, is decided on the validation part.
+    The test part is never read. The weights or their moving average are saved, as the validation part decides.
 
     Args:
         data: folder of a data set (its layout is recognised), or ``synthetic``; with settings of its reader as

@@ -69,9 +69,7 @@ class Row:
 
     @property
     def corrected(self) -> float:
-        """The same after one factor, which fits the estimates to the truths: a training this short leaves a bias that
-        a longer one would not.
-        """
+        """The same after one factor, which fits the estimates to the truths: a short training leaves a bias."""
         estimates, truths = self.counts[-1], self.truths
         factor = (estimates @ truths) / (estimates @ estimates)
         error = float(np.abs(factor * estimates - truths).mean())

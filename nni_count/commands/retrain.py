@@ -240,11 +240,8 @@ def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
 
 
 def _validate_every(length: Length) -> dict[str, Any]:
-    if length.seconds:
-        return {
-            # they count as training time, so a run of ten minutes has only the one after its end
-            "val_check_interval": timedelta(seconds=max(600.0, length.seconds / VALIDATIONS)),
-            "check_val_every_n_epoch": None,
-        }
+    if length.seconds:  # they count as training time, so a run of ten minutes has only the one after its end
+        every = timedelta(seconds=max(600.0, length.seconds / VALIDATIONS))
+        return {"val_check_interval": every, "check_val_every_n_epoch": None}
     assert length.steps
     return {"val_check_interval": max(50, length.steps // VALIDATIONS), "check_val_every_n_epoch": None}

@@ -201,17 +201,18 @@ def check_task(task: Task, samples: Sequence[Sample]) -> None:
     sample = samples[0]
     task.check(samples)
     name, prior, metric = type(task).__name__, task.prior(samples), getattr(task, "main_metric", "")
-    try:
-        check_plain({"settings": task.settings, "prior": prior})  # the model is written with them, after the training
+    try:  # the model is written with them, after the training
+        check_plain({"settings": task.settings, "prior": prior})
     except ValueError as error:
         raise SettingError(f"task {name}: {error}") from None
     shape = sample.read().shape[:2]
     target = torch.from_numpy(checked_target(task, sample, shape, 1))
     figures = task.summarise([task.measure(task.estimate(target, 1).numpy(), sample, shape)], prior)
-    if not _is_number(figures.get(metric)):
+    figure = figures.get(metric)
+    if not isinstance(figure, (int, float)) or isinstance(figure, bool):
+        known = f"its figures are {', '.join(figures) or 'none'}; name one of them that is a number"
         raise SettingError(
-            f"{sample.source}: the task {name} has no metric for it: main_metric is {metric!r}, and its figures are "
-            f"{', '.join(figures) or 'none'}; name one of them that is a number"
+            f"{sample.source}: the task {name} has no metric for it: main_metric is {metric!r}, and {known}"
         )
 
 
@@ -222,21 +223,17 @@ def checked_target(task: Task, sample: Sample, shape: tuple[int, int], stride: i
         DataError: it has not; naming the sample's file.
     """
     target = np.asarray(task.target(sample, shape, stride), np.float32)
-    name = type(task).__name__
+    made = f"{sample.source}: {type(task).__name__} made a target"
     if target.ndim != 3 or target.shape[0] != task.out_channels:
-        raise DataError(
-            f"{sample.source}: {name} made a target of shape {target.shape}; expected {task.out_channels} channel(s), "
-            "rows and columns: mend its out_channels or its target"
-        )
-    expected = -(-shape[0] // stride), -(-shape[1] // stride)
-    if target.shape[1:] != expected:
-        raise DataError(
-            f"{sample.source}: {name} made a target of {target.shape[1]}×{target.shape[2]} cells; an image of "
-            f"{shape[0]}×{shape[1]} pixels has {expected[0]}×{expected[1]} of {stride} pixels a side"
-        )
-    if not np.isfinite(target).all():
-        raise DataError(f"{sample.source}: {name} made a target with NaN or infinity in it; mend the annotation")
-    return target
+        expects = f"expected {task.out_channels} channel(s), rows and columns: mend its out_channels or its target"
+        raise DataError(f"{made} of shape {target.shape}; {expects}")
+    rows, columns = (-(-side // stride) for side in shape)
+    if target.shape[1:] != (rows, columns):
+        has = f"an image of {shape[0]}×{shape[1]} pixels has {rows}×{columns} of {stride} pixels a side"
+        raise DataError(f"{made} of {target.shape[1]}×{target.shape[2]} cells; {has}")
+    if np.isfinite(target).all():
+        return target
+    raise DataError(f"{made} with NaN or infinity in it; mend the annotation")
 
 
 def middles(maps: np.ndarray, stride: int) -> np.ndarray:
@@ -249,7 +246,3 @@ def mean(values: Sequence[float | None]) -> float | None:
     """The mean of those values that are finite numbers; None where none is."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     return float(np.mean(numbers)) if numbers else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

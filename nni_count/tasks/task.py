@@ -205,11 +205,9 @@ def check_task(task: Task, samples: Sequence[Sample]) -> None:
         check_plain({"settings": task.settings, "prior": prior})
     except ValueError as error:
         raise SettingError(f"task {name}: {error}") from None
-    shape = sample.read().shape[:2]
-    target = torch.from_numpy(checked_target(task, sample, shape, 1))
+    target = torch.from_numpy(checked_target(task, sample, shape := sample.read().shape[:2], 1))
     figures = task.summarise([task.measure(task.estimate(target, 1).numpy(), sample, shape)], prior)
-    figure = figures.get(metric)
-    if not isinstance(figure, (int, float)) or isinstance(figure, bool):
+    if not _is_number(figures.get(metric)):
         known = f"its figures are {', '.join(figures) or 'none'}; name one of them that is a number"
         raise SettingError(
             f"{sample.source}: the task {name} has no metric for it: main_metric is {metric!r}, and {known}"
@@ -246,3 +244,7 @@ def mean(values: Sequence[float | None]) -> float | None:
     """The mean of those values that are finite numbers; None where none is."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     return float(np.mean(numbers)) if numbers else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

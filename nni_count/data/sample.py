@@ -114,7 +114,9 @@ def is_outside(points: np.ndarray, width: int, height: int) -> np.ndarray:
     Within a pixel of the border a point is not outside: where pixels are counted from 1 the last one ends there, as in
     UCF_CC_50.
     """
-    return np.asarray(~((points > -1) & (points < (width + 1, height + 1))).all(1))
+    return np.asarray(
+        ~(((points := np.asarray(points, float).reshape(-1, 2)) > -1) & (points < (width + 1, height + 1))).all(1)
+    )
 
 
 def settle_points(points: np.ndarray, width: int, height: int, outside: str = "clamp") -> tuple[np.ndarray, int]:

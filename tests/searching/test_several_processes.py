@@ -101,6 +101,7 @@ def check(folder, strategy, settings):
         "cells.png",
         "checkpoints",
         "config.yaml",
+        "images.json",
         "metrics.csv",
         "tensorboard",
     ]

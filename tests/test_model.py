@@ -140,12 +140,15 @@ def test_a_damaged_or_foreign_file_is_refused(model, tmp_path):
         load_model(path)
 
 
+def header_and_weights(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
 def test_a_file_that_names_counting_as_version_0_1_did_is_read(model, tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(model, path)
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, weights = header_and_weights(path)
     save_file(
         weights,
         path,
@@ -167,9 +170,7 @@ def test_weights_of_another_network_are_refused(model, tmp_path):
 def test_a_header_builds_no_more_than_its_weights_account_for(model, tmp_path):
     path = tmp_path / "m.safetensors"
     save_model(model, path)
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, weights = header_and_weights(path)
     network, cells = json.loads(header["network"]), json.loads(header["architecture"])
     changed = [{"network": {**network, "settings": {**network["settings"], name: value}}} for name, value in (
         *(("cells", cells) for cells in (100_000, 8, "6", None, 6.0, 1 << 70, -1, [6])),
@@ -201,9 +202,7 @@ def test_a_header_builds_no_more_than_its_weights_account_for(model, tmp_path):
 def test_no_model_with_a_weight_that_is_not_finite_is_written_or_loaded(model, tmp_path, value):
     path = tmp_path / "m.safetensors"
     save_model(model, path)
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, weights = header_and_weights(path)
     name = next(iter(weights))
     weights[name].view(-1)[0] = value
     save_file(weights, path, header)

@@ -6,8 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from nni_count.cli.faults import answer, guarded, shortened
-from nni_count.errors import SettingError
+from nni_count.cli.faults import answer, guarded
+from nni_count.errors import SettingError, shortened
 from nni_count.plugins import Entries
 
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
@@ -92,7 +92,7 @@ def _help() -> str:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"nni-count: error: {shortened(message)}", file=sys.stderr)
+    print(f"nni-count: error: {shortened(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

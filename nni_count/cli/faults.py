@@ -18,8 +18,6 @@ from typing import Any
 
 from nni_count.errors import Interrupted, NNICountError
 
-LONGEST = 500  # letters of an error line
-
 MEMORY = {
     **dict.fromkeys(("retrain", "search", "trial", "demo"), "lower --batch_size, --crop_size or --cache_gb"),
     **dict.fromkeys(("evaluate", "doctor"), "lower --data.max_side"),
@@ -97,12 +95,6 @@ def _installed(package: str) -> bool:
         return bool(metadata.version(package))
     except metadata.PackageNotFoundError:  # run from its sources
         return False
-
-
-def shortened(message: str) -> str:
-    """A message as one line of bearable length: what was found, and the remedy at its end."""
-    line = " ".join(message.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 203]} … {line[-200:]}"
 
 
 @contextmanager

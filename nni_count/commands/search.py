@@ -149,14 +149,7 @@ def _verified(candidates: list[Architecture], job: Job, dataset: Dataset, run: R
         )
 
     try:
-        best = verify(
-            candidates,
-            train,
-            run.folder / "verification",
-            job.budget.verify,
-            metric=job.task.main_metric,
-            larger_is_better=job.task.larger_is_better,
-        )
+        best = verify(candidates, train, run.folder / "verification", job.budget.verify, job.task)
     except Interrupted as error:
         raise Interrupted(f"{run.folder}: interrupted in its verification; continue with --resume") from error
     write(best, run)

@@ -114,9 +114,7 @@ def is_outside(points: np.ndarray, width: int, height: int) -> np.ndarray:
     Within a pixel of the border a point is not outside: where pixels are counted from 1 the last one ends there, as in
     UCF_CC_50.
     """
-    return np.asarray(
-        ~(((points := np.asarray(points, float).reshape(-1, 2)) > -1) & (points < (width + 1, height + 1))).all(1)
-    )
+    return np.asarray(~((points > -1) & (points < (width + 1, height + 1))).all(1))
 
 
 def settle_points(points: np.ndarray, width: int, height: int, outside: str = "clamp") -> tuple[np.ndarray, int]:
@@ -171,6 +169,7 @@ def prepare(
     nothing tells whether its points were set on the stored pixels, for which they are then taken; see
     :meth:`nni_count.data.Dataset.sample`.
     """
+    points = np.asarray(points, np.float64).reshape(-1, 2)  # readers of other packages give lists
     if not np.isfinite(points).all():
         raise DataError(f"{path}: a point of {name} is NaN or infinite; mend the annotation")
     sizes = {"stored": image_size(path, page=page), "shown": image_size(path, oriented=True, page=page)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
-from nni_count.architecture import Architecture, read_architecture
+from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
 from nni_count.data.splits import take_off
 from nni_count.errors import RunError, SettingError
@@ -138,21 +137,23 @@ def search_one_shot(
         )
         trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
-    own = read_architecture(run.folder / "architecture.yaml")
-    others = _others(cast(Space, job.space), after_epoch, decoding.rule, job.seed)
-    return distinct(itertools.chain([own], others), max(1, budget.verify.candidates))
+    proposals = _proposals(cast(Space, job.space), after_epoch, decoding.rule, job.seed)
+    return distinct(proposals, max(1, budget.verify.candidates))
 
 
-def _others(space: Space, after_epoch: AfterEpoch, rule: str, seed: int) -> Iterator[Architecture]:
-    """What the search might have found as well, one after another."""
+def _proposals(space: Space, after_epoch: AfterEpoch, rule: str, seed: int) -> Iterator[Architecture]:
+    """What the search has found, whatever stands in its folder since, then what it might have found as well."""
     generator = np.random.RandomState(seed)
     found = after_epoch.found
+    learned = found["sample"], found["probabilities"]
     while True:
-        if found["probabilities"]:
-            noisy = perturbed(found["sample"], found["probabilities"], generator)
-            yield strongest(space, *noisy, found["provenance"], rule, after_epoch.table)
-        else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* won on all kept edges")  # said after the epoch
+            proposed = strongest(space, *learned, found["provenance"], rule, after_epoch.table)
+        yield proposed
+        while not found["probabilities"]:
             yield draw(cast(ModelSpace, space), generator)
+        learned = perturbed(found["sample"], found["probabilities"], generator)
 
 
 def without_alpha(strategy: Strategy) -> SettingError:

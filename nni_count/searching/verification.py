@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,8 @@ from nni_count.runs.files import write_text
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import Probabilities
 from nni_count.searching.settings import Verification
+from nni_count.tasks.judging import best_first
+from nni_count.tasks.task import Task
 
 #: of the Gumbel noise on logits of unit spread: about every second choice stays the strongest one
 NOISE = 0.5
@@ -77,9 +78,7 @@ def verify(
     train: Train,
     folder: Path,
     verification: Verification,
-    *,
-    metric: str,
-    larger_is_better: bool,
+    task: Task,
 ) -> Architecture:
     """Train candidates, round after round the better half of them, and return the best.
 
@@ -90,12 +89,12 @@ def verify(
         train: how each is trained.
         folder: gets ``candidates.csv``, ``candidates.png`` and a run folder for each candidate.
         verification: how long.
-        metric: its name, of the task; it is that of the validation part.
-        larger_is_better: whether it is.
+        task: whose main metric, that of the validation part, ranks them.
 
     Returns:
         The best, with what was verified in its provenance (``verification``).
     """
+    metric = task.main_metric
     going, rows = list(range(len(candidates))), list[_Trained]()
     for number, (most, seconds) in enumerate(verification.plan, 1):
         done = [
@@ -103,7 +102,7 @@ def verify(
             for candidate in going[:most]
         ]
         rows += done
-        ranked = sorted(done, key=lambda row: _badness(row.metric, larger_is_better))
+        ranked = best_first(done, task, lambda row: row.metric)
         going = [row.candidate for row in ranked]
         table = [_row(row, metric, candidates[row.candidate]) for row in rows]
         write_table(folder / "candidates.csv", table)
@@ -145,10 +144,6 @@ def _row(trained: _Trained, metric: str, architecture: Architecture) -> dict[str
     """A line of the table."""
     figures = {metric if name == "metric" else name: value for name, value in vars(trained).items()}
     return {**figures, "architecture": _cells(architecture)}
-
-
-def _badness(value: float, larger_is_better: bool) -> float:
-    return math.inf if math.isnan(value) else -value if larger_is_better else value
 
 
 def _cells(architecture: Architecture) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cmp_to_key
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from nni_count.data.sample import Sample
 from nni_count.networks import Network
 from nni_count.networks.whole_image import whole_map
 from nni_count.tasks.task import Figures, Task
+
+T = TypeVar("T")
 
 
 def judge(network: Network, task: Task, samples: Sequence[Sample], images: Iterable[Tensor]) -> float:
@@ -38,6 +42,16 @@ def main_figure(task: Task, rows: Sequence[Figures]) -> float:
     """The main metric of a set from the figures of its images, NaN where it has none."""
     figure = task.summarise(rows, {})[task.main_metric]
     return math.nan if figure is None else float(figure)
+
+
+def best_first(things: Iterable[T], task: Task, figure: Callable[[T], float]) -> list[T]:
+    """Things by their main metric as the task ranks it, those without a number last."""
+
+    def compare(one: float, other: float) -> int:
+        return task.is_better(other, one) - task.is_better(one, other)
+
+    key = cmp_to_key(compare)
+    return sorted(things, key=lambda thing: (math.isnan(figure(thing)), key(figure(thing))))
 
 
 @torch.inference_mode()

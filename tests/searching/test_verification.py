@@ -9,16 +9,30 @@ import pytest
 from conftest import random_architecture
 from short import short
 
-from nni_count.architecture import read_architecture
+from nni_count.architecture import read_architecture, write_architecture
 from nni_count.commands import search as module
 from nni_count.errors import SettingError
 from nni_count.searching.settings import Verification
 from nni_count.searching.verification import distinct, perturbed, verify
+from nni_count.tasks.counting import Counting
+from nni_count.tasks.judging import best_first
 from search_spaces import AMSNetSpace
 from strategies import GDAS
 
 search = short(module.search)
 CANDIDATES = [random_architecture(seed) for seed in range(6)]
+TASK = Counting()
+
+
+class MoreIsBetter(Counting):
+    larger_is_better = True
+
+
+class Unbiased(Counting):
+    def is_better(self, figure, other):
+        return abs(figure) < abs(other)
+
+
 SIX = Verification(6, "00:00:01:00")
 
 
@@ -35,8 +49,8 @@ class Trainer:
         return SimpleNamespace(parameters=100, facts={"validation_mae": error, "steps": seconds, "seconds": seconds})
 
 
-def verified(folder, train, **other):
-    return verify(CANDIDATES, train, folder, SIX, **{"metric": "mae", "larger_is_better": False, **other})
+def verified(folder, train, task=TASK):
+    return verify(CANDIDATES, train, folder, SIX, task)
 
 
 def test_each_round_takes_as_long_and_the_better_half_goes_on():
@@ -64,8 +78,13 @@ def test_the_best_after_the_last_round_is_found_and_all_is_written_down(tmp_path
 
 
 def test_a_larger_figure_may_be_the_better_one(tmp_path):
-    best = verified(tmp_path, Trainer(), larger_is_better=True)
+    best = verified(tmp_path, Trainer(), MoreIsBetter())
     assert best.provenance["verification"]["chosen"] == 0
+
+
+def test_a_task_says_itself_what_is_better():
+    assert best_first([3.0, math.nan, -1.0, 2.0], TASK, float)[:3] == [-1.0, 2.0, 3.0]
+    assert best_first([3.0, math.nan, -4.0, 2.0], Unbiased(), float)[:3] == [2.0, 3.0, -4.0]
 
 
 def test_nothing_is_trained_twice(tmp_path):
@@ -87,7 +106,7 @@ def test_nothing_is_trained_twice(tmp_path):
 def test_candidates_of_a_search_that_went_on_are_trained_anew(tmp_path):
     verified(tmp_path, Trainer())
     other = [CANDIDATES[1], *CANDIDATES[1:]]
-    verify(other, train := Trainer(), tmp_path, SIX, metric="mae", larger_is_better=False)
+    verify(other, train := Trainer(), tmp_path, SIX, TASK)
     assert train.calls == [(1, 3)]
 
 
@@ -135,5 +154,7 @@ def test_a_search_ends_with_the_best_of_its_candidates(shanghaitech, tmp_path):
     assert read_architecture(tmp_path / "run" / "architecture.yaml") == found
     table = (tmp_path / "run/verification/candidates.csv").read_text().splitlines()
     assert len(table) == 3
+    write_architecture(CANDIDATES[0], tmp_path / "run" / "architecture.yaml")  # as if that one had been the best
     assert searched("run", resume=True) == found
+    assert read_architecture(tmp_path / "run" / "architecture.yaml") == found
     assert (tmp_path / "run/verification/candidates.csv").read_text().splitlines() == table

@@ -16,6 +16,7 @@ from nni_count.runs.run import Run
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import Categorical, CategoricalMultiple, ModelSpace, SimplifiedModelSpace
 from nni_count.searching.space import Space
+from nni_count.tasks.judging import best_first
 from nni_count.tasks.task import Task
 
 JOIN = "+"
@@ -145,9 +146,8 @@ class Record:
 
     def _ranked(self) -> list[Trial]:
         """The trials that did not fail, best first."""
-        sign = -1 if self.task.larger_is_better else 1
         done = (trial for trial in self.trials if not trial.failed)
-        return sorted(done, key=lambda trial: sign * trial.figures[self.task.main_metric])
+        return best_first(done, self.task, lambda trial: trial.figures[self.task.main_metric])
 
     def ranked(self) -> Iterator[Architecture]:
         """The architectures of the trials that did not fail, best first."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from nni_count.commands.evaluate import evaluate, table
+from nni_count.commands.evaluate import evaluate
+from nni_count.commands.evaluate import table as table  # which the command line shows
 from nni_count.commands.predict import predict
 from nni_count.commands.retrain import retrain
 from nni_count.commands.search import search
@@ -58,7 +59,6 @@ def demo(*, out: str | Path = "runs/demo", seed: Annotated[int, Range(0, 4294967
     report = evaluate(model=model, data=data, out=run.folder / "evaluate")
     print("4/4  counting in images …", flush=True)
     predict(_photos(run.folder / "photos", data), model=model, out=run.folder / "predict")
-    print(table(report))
     print(f"look at {run.folder}/search/cells.png, {run.folder}/evaluate/worst.png and {run.folder}/predict")
     return report
 

@@ -67,10 +67,8 @@ def _ids(path: Path) -> np.ndarray:
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise DataError(f"{path}: has NaN or infinity in it; save the marks as whole numbers")
     clear = pixels[:, :, 3:] == 0
-    if clear.any():
-        return np.asarray(~clear[:, :, 0], np.int64)
     pixels = pixels[:, :, :3]
-    marked = (pixels > 0).any(2)
+    marked = ~clear[:, :, 0] if clear.any() else (pixels > 0).any(2)
     colours = np.zeros(int(marked.sum()), np.int64)
     for channel in range(pixels.shape[2]):
         kinds, places = np.unique(pixels[:, :, channel][marked], return_inverse=True)

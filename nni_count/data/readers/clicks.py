@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nni_count.data.files import find_files
 from nni_count.data.images import IMAGE_SUFFIXES
-from nni_count.data.readers.own import Document, LabelledData, Mark
+from nni_count.data.readers.own import UNNAMED, Document, LabelledData, Mark
 from nni_count.data.readers.text import Table
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
@@ -37,7 +37,7 @@ class Clicks(LabelledData):
             raise DataError(f"{self.root}: {what if paths else missing}")
         clicks = self._clicks(paths[0])
         document = Document(self, paths[0], (self.image_folder(), self.root))
-        samples = self.gather(clicks, lambda name: document.sample(name, clicks[name]))
+        samples = self.gather(clicks, lambda name: document.sample(document.image(name), clicks[name]))
         document.check_others()
         return samples
 
@@ -55,14 +55,15 @@ class Clicks(LabelledData):
             if not image or len(cells) > len(table.header):
                 raise table.fault(number, "image, x and y")
             points = clicks.setdefault(image, [])
-            if point and self.wanted(label or "unnamed"):
-                points.append((label or "unnamed", point))
+            if point and self.wanted(label or UNNAMED):
+                points.append((label or UNNAMED, point))
         return clicks
 
 
 def click_tables(root: Path) -> list[Path]:
     """The CSV files of clicks in a folder, known by their first lines."""
-    return [path for path in find_files(root, ".csv").values() if _is_of_clicks(path)]
+    paths = [path for suffix in (".csv", ".tsv", ".txt") for path in find_files(root, suffix).values()]
+    return [path for path in paths if _is_of_clicks(path)]
 
 
 def _is_of_clicks(path: Path) -> bool:

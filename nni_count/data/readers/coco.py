@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.readers.own import Document, LabelledData, Mark
+from nni_count.data.readers.own import UNNAMED, Document, LabelledData, Mark
 from nni_count.data.readers.text import json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
@@ -80,11 +80,11 @@ class COCO(LabelledData):
 
         def make(number: str) -> Sample:
             image = images[number]
-            marks = [mark for place, thing in things[number] for mark in self._marks(thing, kinds, place, path)]
             with understood(path, f"COCO's image of id {number}"):
                 size = [int(image.get(side) or 0) for side in ("width", "height")]  # 0: not told
-                name, pixels = str(image["file_name"]), (size[0], size[1]) if all(size) else None
-            return document.sample(name, marks, pixels)
+                file = document.image(str(image["file_name"]))
+            marks = [mark for place, thing in things[number] for mark in self._marks(thing, kinds, place, path)]
+            return document.sample(file, marks, (size[0], size[1]) if all(size) else None)
 
         samples = self.gather(images, make)
         if self.divides:  # else the images of another part may lie beside these
@@ -103,8 +103,8 @@ class COCO(LabelledData):
     def _marks(self, thing: Any, kinds: dict[str, Any], place: int, path: Path) -> list[Mark]:
         """Where a thing is, with its label, if it is counted."""
         with understood(path, f"COCO's annotations[{place}]"):
-            kind = kinds.get(as_id(thing.get("category_id")), {})
-            label = str(kind.get("name", "unnamed"))
+            kind = kinds[as_id(thing["category_id"])] if kinds else {}
+            label = str(kind.get("name") or UNNAMED)
             if not self.wanted(label) or thing.get("iscrowd"):
                 return []
             centre = _centre(thing, kind)

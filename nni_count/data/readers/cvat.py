@@ -40,14 +40,14 @@ class CVAT(LabelledData):
 
     def _sample(self, image: Element, document: Document) -> Sample:
         with understood(document.path, f"CVAT's image {image.get('name')}"):
-            marks = [mark for shape in image if shape.tag != "tag" for mark in self._marks(shape, document.path)]
+            file = document.image(image.attrib["name"])
             size = int(image.attrib["width"]), int(image.attrib["height"])
-            name = image.attrib["name"]
-        return document.sample(name, marks, size)
+            marks = [mark for shape in image if shape.tag != "tag" for mark in self._marks(shape, document.path)]
+        return document.sample(file, marks, size)
 
     def _marks(self, shape: Element, path: Path) -> list[Mark]:
         label, facts = shape.attrib["label"], shape.attrib
-        if not self.wanted(label) or facts.get("outside") == "1":
+        if not self.wanted(label) or facts.get("outside", "").lower() in ("1", "true"):
             return []
         if shape.tag == "points":  # one shape may hold several
             pairs = [pair.split(",") for pair in facts["points"].split(";")]

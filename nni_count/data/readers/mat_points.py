@@ -30,11 +30,7 @@ class MatPoints(OwnData):
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        images, found = find_images(find_folder(root, *IMAGE_FOLDERS) or root), _found(root)
-        try:
-            return bool(images and found and point_keys(next(iter(found.values()))))
-        except DataError:
-            return True  # the reader says what is wrong with the file
+        return bool(find_images(find_folder(root, *IMAGE_FOLDERS) or root) and _found(root))
 
     def read_all(self) -> list[Sample]:
         folder, found = self.image_folder(), _found(self.root)

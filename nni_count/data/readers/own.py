@@ -17,6 +17,8 @@ from nni_count.data.splits import divide
 from nni_count.errors import DataError, SettingError
 
 IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img")
+#: the label of what has none
+UNNAMED = "unnamed"
 #: a label, with x and y
 Mark = tuple[str, Sequence[float] | np.ndarray]
 
@@ -63,8 +65,9 @@ class OwnData(Dataset):
             return self.read_part(self.files[split])
         if split == "all":
             return self.read_all()
-        if self.faults and len(self.part("all")) < 2:
-            return self.part("all") if split == "train" else []  # that there are too few would say nothing new
+        found = self.part("all")
+        if self.faults and len(found) < 2:
+            return found if split == "train" else []  # that there are too few would say nothing new
         rest, test = divide(self.part("all"), self.test_fraction, self.split_seed)
         return test if split == "test" else rest
 
@@ -111,7 +114,8 @@ class LabelledData(OwnData):
     ) -> Sample:
         """The sample of an image whose ``marks`` are labelled points; ``size`` as the annotation says it."""
         points = np.array([point for _, point in marks], float).reshape(-1, 2)
-        return self.sample(name, path, points, size=size, labels=[label for label, _ in marks])
+        labels = [label for label, _ in marks]
+        return self.sample(name, path, points, size=size, labels=None if set(labels) == {UNNAMED} else labels)
 
     def check_own(self, named: str, name: str, images: Mapping[str, Path], source: Path) -> None:
         """Refuse a document that is called like one image, but names another one that is there."""
@@ -135,33 +139,36 @@ class Document:
         self.dataset, self.path, self.images = dataset, path, Images(dataset.root, homes)
         self.named: dict[Path, str] = {}
 
-    def sample(self, name: str, marks: Sequence[Mark], size: tuple[int, int] | None = None) -> Sample:
-        """The sample of the image that the document calls so; see :meth:`LabelledData.labelled`.
+    def image(self, name: str) -> Path:
+        """The image that the document calls so.
 
         Raises:
             DataError: there is none, or several, or it has been named before.
         """
-        found = self.images.find(str(name))
+        found = self.images.find(name)
         if not found:
             raise DataError(
-                f"{self.path}: nothing for {str(name)[:80]} (points without an image); "
-                "add the file or remove its annotation"
+                f"{self.path}: nothing for {name[:80]} (points without an image); add the file or remove its annotation"
             )
         if len(found) > 1:
             several = " and ".join(str(path.relative_to(self.dataset.root)) for path in found[:2])
-            raise DataError(f"{self.path}: {str(name)[:80]} fits {several}; write which")
+            raise DataError(f"{self.path}: {name[:80]} fits {several}; write which")
         (path,) = found
         if path in self.named:
             raise DataError(
                 f"{self.path}: {self.named[path]!r} and {name!r} are one image, {path.name}; keep one of them"
             )
-        self.named[path] = str(name)
+        self.named[path] = name
+        return path
+
+    def sample(self, path: Path, marks: Sequence[Mark], size: tuple[int, int] | None = None) -> Sample:
+        """The sample of an image; see :meth:`LabelledData.labelled`."""
         home = next(home for home in self.images.homes if path.is_relative_to(home))
         return self.dataset.labelled(str(path.relative_to(home).with_suffix("")), path, marks, size)
 
     def check_others(self) -> None:
         """Refuse images beside those that were named, of which the document says nothing."""
-        folders = {path.parent for path in self.named}
+        folders = {path.parent for path in self.named or self.images.paths}
         beside = {str(path.relative_to(self.dataset.root)) for path in self.images.paths if path.parent in folders}
         named = [str(path.relative_to(self.dataset.root)) for path in self.named]
         self.dataset.check_pairs(beside, named, self.dataset.root, self.path)

@@ -28,10 +28,11 @@ def understood(path: Path, what: str) -> Iterator[None]:
     """Whatever a document of another shape leads to is an error that names its file."""
     try:
         yield
+    except KeyError as error:
+        raise DataError(f"{path}: not understood as {what} (it has no {error}); write the file again") from error
     except (*BROKEN, csv.Error) as error:
-        raise DataError(
-            f"{path}: not understood as {what} ({type(error).__name__}: {str(error)[:80]}); write the file again"
-        ) from error
+        words = str(error)[:80] if isinstance(error, (ValueError, SyntaxError, csv.Error)) else "of another shape"
+        raise DataError(f"{path}: not understood as {what} ({words}); write the file again") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -102,7 +103,10 @@ def read_xml(path: Path) -> ElementTree.Element:
     if b"<!DOCTYPE" in data or b"\0" in data:
         raise DataError(f"{path}: declares a document type or is not UTF-8; refused, write plain XML")
     with understood(path, "XML"):
-        return ElementTree.fromstring(data)
+        root = ElementTree.fromstring(data)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]  # of a namespace
+    return root
 
 
 def xml_root(path: Path) -> str:

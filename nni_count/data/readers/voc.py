@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from nni_count.data.files import composed, find_files, find_folder, find_images, natural
-from nni_count.data.readers.own import LabelledData, Mark
+from nni_count.data.readers.own import UNNAMED, LabelledData, Mark
 from nni_count.data.readers.text import read_lines, read_xml, understood, xml_root
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
@@ -84,7 +84,7 @@ class VOC(LabelledData):
 
     def _marks(self, thing: Element, number: int, path: Path) -> list[Mark]:
         """The centre of an object's box with its label, where it is counted."""
-        label = (thing.findtext("name") or "unnamed").strip()
+        label = (thing.findtext("name") or UNNAMED).strip()
         if not self.wanted(label):
             return []
         try:

@@ -53,6 +53,7 @@ MARKS = {
     "two colours that touch": (np.stack([touching() % 2 * 255, touching() // 2 * 40, 0 * touching()], 2), 5),
     "nothing": (np.zeros((40, 50), np.uint8), 0),
     "a layer": (np.dstack([np.full((40, 50, 3), 255, np.uint8), (grid(3, 4, 12, shape=(40, 50)) > 0) * 255]), 3),
+    "a layer with a number each": (np.dstack([*[touching()] * 3, (touching() > 0) * 255]), 5),
     "a layer that is not transparent": (np.dstack([np.dstack([touching()] * 3), np.full((40, 50), 255)]), 5),
 }
 
@@ -171,6 +172,9 @@ def test_tables_of_clicks_as_spreadsheets_write_them(tmp_path, text):
     photos(tmp_path, "p0.png")
     (tmp_path / "table.CSV").write_text(text, newline="")
     assert counts(tmp_path) == {"p0.png": [[6.5, 36.5]]}
+    (tmp_path / "table.CSV").rename(tmp_path / "table.txt")
+    assert counts(tmp_path) == {"p0.png": [[6.5, 36.5]]}
+    (tmp_path / "table.txt").rename(tmp_path / "table.CSV")
     (tmp_path / "table.CSV").write_bytes(text.removeprefix("\ufeff").encode("utf-16"))
     assert counts(tmp_path) == {"p0.png": [[6.5, 36.5]]}
 
@@ -291,12 +295,25 @@ BOX = {"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 2]}
         ),
         ({"annotations": [{**BOX, "bbox": [1, 2]}]}, r"annotations\[0\]"),
         ({"annotations": [{**BOX, "keypoints": [1, 2]}]}, r"annotations\[0\]"),
+        ({"annotations": [{**BOX, "category_id": 9}]}, r"annotations\[0\] \(it has no '9'\)"),
+        ({"annotations": None}, r"not understood as COCO \(of another shape\)"),
         ({"annotations": [{**BOX, "image_id": 9}]}, r"annotations\[0\] is of image_id 9"),
     ],
 )
 def test_coco_names_the_place_of_a_fault(tmp_path, changes, message):
     with pytest.raises(DataError, match=rf"a.json: .*{message}"):
         open_data(coco(tmp_path, **changes)).samples("all")
+
+
+def test_a_fault_in_what_is_annotated_is_one_fault(tmp_path):
+    _, faults = open_data(coco(tmp_path, annotations=[{**BOX, "bbox": None}])).collect("train")
+    assert len(faults) == 1
+
+
+def test_points_without_a_label_are_unlabelled(tmp_path):
+    photos(tmp_path, "a.jpg")
+    (tmp_path / "t.csv").write_text("image,x,y\na,3,4\n")
+    assert open_data(tmp_path).samples("all")[0].labels is None
 
 
 def test_coco_takes_ids_as_people_read_them_and_null_as_nothing(tmp_path):
@@ -363,7 +380,8 @@ def cvat(tmp_path, *shapes):
 def test_cvat_counts_what_is_in_the_picture(tmp_path):
     box = '<box label="a" {}="1" xtl="1" ytl="1" xbr="3" ybr="3"/>'
     ellipse = '<ellipse label="a" cx="9" cy="8" rx="2" ry="3"/>'
-    found = counts(cvat(tmp_path, box.format("outside"), box.format("occluded"), ellipse))
+    gone = box.format("outside") + box.format("outside").replace('"1" xtl', '"True" xtl')
+    found = counts(cvat(tmp_path, gone, box.format("occluded"), ellipse))
     assert found == {"a.jpg": [[2, 2], [9, 8]]}
     for shape in ('<polygon label="a" points="1,2;3,4"/>', '<points label="a" points="1,2;3"/>', '<box label="a"/>'):
         with pytest.raises(DataError, match=r"annotations.xml: "):
@@ -382,7 +400,9 @@ def voc(root, name, *things, filename="x.jpg"):
     )
     (root / "Annotations").mkdir(exist_ok=True)
     path = root / "Annotations" / f"{name}.xml"
-    path.write_text(f'<annotation verified="yes"><filename>{filename}</filename>{objects}</annotation>')
+    path.write_text(
+        f'<annotation verified="yes" xmlns="http://example.org/voc"><filename>{filename}</filename>{objects}</annotation>'
+    )
     return path
 
 
@@ -416,6 +436,18 @@ def test_labels_stay_with_their_points(tmp_path, outside, kept):
     with pytest.warns(UserWarning, match="1 points lie outside"):
         (sample,) = open_data(tmp_path, outside=outside).samples("all")
     assert sample.labels.tolist() == kept
+
+
+def test_documents_that_name_no_image_are_said(tmp_path):
+    photos(tmp_path, "images/a.jpg", "images/b.jpg")
+    for name, text in (("t.csv", "image,x,y\n"), ("annotations.xml", "<annotations/>")):
+        (tmp_path / name).write_text(text)
+        _, faults = open_data(tmp_path).collect("train")
+        assert [
+            f"nothing for images/{image}.jpg (image without points)" in str(f)
+            for image, f in zip("ab", faults, strict=True)
+        ]
+        (tmp_path / name).unlink()
 
 
 def test_a_format_that_is_given_decides(tmp_path):

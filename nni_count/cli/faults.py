@@ -14,9 +14,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import metadata
-from typing import Any
+from typing import IO, Any
 
 from nni_count.errors import Interrupted, NNICountError
+
+#: what libraries in C have said, of each call of a command
+_SAID: list[IO[bytes]] = []
 
 MEMORY = {
     **dict.fromkeys(("retrain", "search", "trial", "demo"), "lower --batch_size, --crop_size or --cache_gb"),
@@ -85,6 +88,9 @@ def _log(error: BaseException) -> str:
         handle, name = tempfile.mkstemp(prefix="nni-count-", suffix=".log")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(head + "".join(traceback.format_exception(error)))
+            for said in _SAID[-1:]:
+                said.seek(0)
+                file.write(said.read().decode(errors="replace"))
     except OSError as full:
         return f"the traceback, for which there was no room in {tempfile.gettempdir()} ({full.strerror})"
     return name
@@ -99,15 +105,43 @@ def _installed(package: str) -> bool:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Answer a kill as Ctrl-C is answered, and go on where nobody reads the output any more (``| head``)."""
+    """Answer a kill as Ctrl-C is answered, go on where nobody reads the output any more (``| head``), and let libraries
+    in C, which write of damaged images past Python, speak to the log alone.
+    """
     main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
     before = signal.signal(signal.SIGTERM, _interrupt) if main else None
     try:
-        with redirect_stdout(_patient(sys.stdout)), redirect_stderr(_patient(sys.stderr)):
+        with _own_stderr() as stderr, redirect_stdout(_patient(sys.stdout)), redirect_stderr(_patient(stderr)):
             yield
     finally:
         if main:
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _own_stderr() -> Iterator[Any]:
+    """What Python writes to instead of descriptor 2, which is a file without a name meanwhile."""
+    try:
+        ours = os.dup(2)
+        _SAID.append(tempfile.TemporaryFile())  # noqa: SIM115 - closed below
+    except OSError:  # it is closed, or there is no room
+        yield sys.stderr
+        return
+    os.dup2(_SAID[-1].fileno(), 2)
+    try:
+        # not closed, since handlers of logs keep it
+        yield open(os.dup(ours), "w", encoding=sys.stderr.encoding, buffering=1) if _is_two(sys.stderr) else sys.stderr  # noqa: SIM115
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+        _SAID.pop().close()
+
+
+def _is_two(stream: Any) -> bool:
+    try:
+        return bool(stream.fileno() == 2)
+    except (OSError, ValueError, AttributeError):  # it writes to no file
+        return False
 
 
 def _interrupt(*_: object) -> None:

@@ -107,3 +107,24 @@ def test_a_full_disk_behind_the_output_is_told():
         done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "No space left on device" in done.stderr
+
+
+def test_libraries_in_c_speak_to_the_log_alone(tmp_path):
+    """libpng, libjpeg and OpenCV write past Python; what Python says is heard, also from a worker."""
+    code = (
+        "import os, sys\nimport nni_count.cli as cli\n"
+        "def run(*_):\n"
+        "    os.write(2, b'libpng error: IDAT: CRC error\\n')\n"
+        "    if os.fork() == 0:\n        print('worker', file=sys.stderr, flush=True)\n        os._exit(0)\n"
+        "    os.wait()\n    raise ValueError('x')\n"
+        "cli._run = run\ncode = cli.main(['doctor'])\nos.write(2, b'after\\n')\nraise SystemExit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert done.returncode == 2
+    first, line, last = done.stderr.splitlines()
+    assert (first, last) == ("worker", "after")
+    (log,) = tmp_path.iterdir()
+    assert line.endswith(str(log))
+    assert "libpng error" in log.read_text()

@@ -37,6 +37,7 @@ _PUBLIC = {
     "evaluate": "nni_count.commands.evaluate",
     "load_model": "nni_count.model",
     "open_data": "nni_count.data",
+    "open_table": "nni_count.comparing.trained",
     "predict": "nni_count.commands.predict",
     "read_architecture": "nni_count.architecture",
     "retrain": "nni_count.commands.retrain",

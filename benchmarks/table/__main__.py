@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(pack_rows(given.rows, given.out))
         else:
             from benchmarks.table.report import lines
-            from benchmarks.table.table import open_table
+            from nni_count.comparing.trained import open_table
 
             print("\n".join(lines(open_table(given.table))))
     except NNICountError as error:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.table.recipe import Recipe
-from benchmarks.table.table import architecture_of, choices_of
 from benchmarks.table.training import network_of
 from nni_count.architecture import Architecture
+from nni_count.comparing.trained import architecture_of, choices_of
 from nni_count.errors import RunError
 from nni_count.runs.files import write_text
 from nni_count.searching.random_search import draw

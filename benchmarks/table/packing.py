@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.table.architectures import FILE
 from benchmarks.table.growing import RECIPE
-from benchmarks.table.table import OURS, architecture_of, write_table
+from nni_count.comparing.trained import OURS, architecture_of, write_table
 from nni_count.errors import RunError
 
 

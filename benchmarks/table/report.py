@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.table.table import Table
+from nni_count.comparing.trained import Table
 
 RESAMPLES = 2000
 #: architectures over which two seeds are compared: the first ones, which are as good as any

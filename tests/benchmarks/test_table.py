@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_architecture, write_shanghaitech
+from made_up import made_up, table_of
 from samples import synthetic_cells, synthetic_crowds
 from torch import nn
 
@@ -20,11 +21,10 @@ from benchmarks.table.growing import LONGER_ONES, SEEDS, Grower, Job, grow, owne
 from benchmarks.table.packing import pack
 from benchmarks.table.recipe import SETS, Recipe
 from benchmarks.table.report import compared, interval, lines, seed_noise, spearman
-from benchmarks.table.table import open_table, write_table
 from benchmarks.table.training import Flat, network_of, train
-from nni_count.architecture import Architecture
+from nni_count.comparing.trained import open_table
 from nni_count.data.pixels import normalise
-from nni_count.errors import ArchitectureError, DataError, RunError, SettingError
+from nni_count.errors import RunError, SettingError
 from nni_count.tasks.counting import Counting
 
 TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibration=4, judged=2)
@@ -199,64 +199,6 @@ def test_the_file_keeps_what_the_rows_say(grown, tmp_path):
     assert [row.seed for row in table.of(table.architectures[0])] == [0, 1, 0, 1]
 
 
-def made_up(number, errors, longer=False, data="cells"):
-    """Rows whose error is given, ``(architectures, seeds)``."""
-    truths = [10.0, 20.0]
-    return [
-        {
-            "architecture": place,
-            "data": data,
-            "seed": seed,
-            "longer": longer,
-            "parameters": 1000 - place,
-            "flops": place,
-            "truths": truths,
-            "steps": [1],
-            "seconds": [1.5],
-            "loss": [0.0] * 20,
-            "counts": [[truth + errors[place][seed] for truth in truths]],
-        }
-        for place in range(number)
-        for seed in range(len(errors[place]))
-    ]
-
-
-def table_of(path, rows, number):
-    write_table(path, rows, [random_architecture(place) for place in range(number)], {})
-    return open_table(path)
-
-
-def test_architectures_are_found_by_what_they_compute(tmp_path):
-    table = table_of(tmp_path / "t.npz", made_up(3, [[1], [2], [float("nan")]]), 3)
-    wanted = random_architecture(1)
-    assert table.number(wanted) == 1
-    without = {node: {s: o for s, o in edges.items() if o != "none"} or edges for node, edges in wanted.fusion.items()}
-    assert table.number(Architecture(wanted.extraction, without, ("avg_2x2",))) == 1  # whatever its loss
-    with pytest.raises(ArchitectureError, match="none of the 3"):
-        table.of(random_architecture(9))
-    assert table.mae("cells") == {0: 1, 1: 2, 2: np.inf}  # what is no number is the worst
-    with pytest.raises(SettingError, match="'cars' is not in the table; it has cells"):
-        table.mae("cars")
-
-
-@pytest.mark.parametrize("content", [b"", b"no table", None])
-def test_what_is_no_table_is_said_in_a_line(tmp_path, content, capsys):
-    path = tmp_path / "other.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=r"other.npz: cannot be read as a table"):
-        open_table(path)
-    assert main(["report", "--table", str(path)]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_table_of_another_version_is_refused(tmp_path):
-    header = np.frombuffer(json.dumps({"format": "nni-count-table/0"}).encode(), np.uint8)
-    np.savez(tmp_path / "t.npz", header=header)
-    with pytest.raises(DataError, match="nni-count-table/0"):
-        open_table(tmp_path / "t.npz")
-
-
 def test_rows_that_are_damaged_are_named(tmp_path, capsys):
     assert main(["pack", "--rows", str(tmp_path)]) == 2
     (tmp_path / Job(0, "cells", 0, False).file).write_text("{")
@@ -281,16 +223,6 @@ def test_the_report_tells_agreement_from_noise(tmp_path):
     assert within == pytest.approx(np.log(1.1) / np.sqrt(2), rel=0.02)
     assert between > 0.3
     assert seed_noise(generator.uniform(5, 50, (40, 2)))[1] > 0.3
-
-
-def test_one_factor_takes_a_bias_from_the_error(tmp_path):
-    rows = made_up(2, [[0], [0]])
-    rows[0]["counts"], rows[1]["counts"] = [[20.0, 40.0]], [[11.0, 19.0]]
-    table = table_of(tmp_path / "t.npz", rows, 2)
-    assert table.mae("cells") == {0: 15, 1: 1}
-    corrected = table.mae("cells", corrected=True)
-    assert corrected[0] == pytest.approx(0, abs=1e-6)
-    assert 0.9 < corrected[1] < 1.1
 
 
 def test_rank_correlation_and_its_interval():

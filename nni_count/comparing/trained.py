@@ -16,9 +16,10 @@ from nni_count.architecture import CELL_KINDS, Architecture
 from nni_count.errors import ArchitectureError, DataError, SettingError
 from nni_count.ops import NONE
 from nni_count.runs.files import whole
+from nni_count.runs.plain import check_file
 
 FORMAT = "nni-count-table/1"
-OURS = Path(__file__).with_name("table.npz")  # where `pack` writes
+OURS = Path(__file__).with_suffix(".npz")  # where `pack` writes
 #: what a row has once a point of its curve, or once a twentieth of its training
 CURVES = ("seconds", "loss", "counts")
 SHARED = ("steps", "truths")  # the same in all rows of a data set and a length
@@ -127,12 +128,10 @@ class Table:
         Raises:
             ArchitectureError: the table has it not.
         """
-        try:
-            return self._numbers[_choices(architecture)]
-        except KeyError:
-            raise ArchitectureError(
-                f"architecture: is none of the {len(self.architectures)} that the table has trained"
-            ) from None
+        number = self._numbers.get(_choices(architecture))
+        if number is None:
+            raise ArchitectureError(f"architecture: is none of the {len(self.architectures)} that the table trained")
+        return number
 
     def of(self, architecture: Architecture) -> list[Row]:
         """All rows of an architecture; raises as :meth:`number`."""
@@ -160,14 +159,17 @@ def open_table(path: str | Path | None = None) -> Table:
     """Read a table of trained architectures.
 
     Args:
-        path: of its file; None for the one that `pack` wrote here.
+        path: of its file; None for ours.
 
     Raises:
         DataError: it is missing, truncated, or no table of this version.
     """
     path = OURS if path is None else Path(path)
     remedy = "give a table that python -m benchmarks.table pack wrote"
+    if path == OURS and not OURS.is_file():
+        raise DataError(f"{OURS}: this installation brings no table; grow one (benchmarks/table/README.md) or {remedy}")
     try:
+        check_file(path)
         with np.load(path, allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
             if header["format"] != FORMAT:

@@ -37,8 +37,6 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EIO: "check the disk",
 }
-#: what PyTorch, OpenCV and the C library say where memory is wanting
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "insufficient memory", "bad alloc")
 
 
 def answer(error: BaseException, command: str) -> tuple[str, int]:
@@ -46,6 +44,7 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
 
     What nobody foresaw is one line as well; its traceback is in a log that the line names.
     """
+    from nni_count.runs.memory import is_for_memory
     from nni_count.runs.run import RESUMABLE
 
     again = "continue with --resume" if command in RESUMABLE else "run it again in another --out"
@@ -58,7 +57,7 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
         return str(error), 2
     said = str(error).lower()
     system = isinstance(error, OSError) and error.errno is not None
-    if isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
+    if is_for_memory(error):
         return f"not enough memory ({_first_line(error)}); {MEMORY.get(command, 'give smaller images')}", 2
     if "dataloader worker" in said:
         return f"a process that prepares batches was ended, for want of memory perhaps; lower --num_workers, {again}", 2

@@ -32,6 +32,8 @@ def call(command: str, function: Callable[..., Any], options: list[str]) -> tupl
         SettingError: an option is unknown, or its value does not fit.
     """
     warnings.showwarning = _one_line_warning
+    if not logging.root.handlers:
+        logging.root.addHandler(logging.NullHandler())  # else Python shows what libraries say to those who program
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # after its import, which sets it
     if command == "trial":
         from nni_count.searching.portal import from_nni

@@ -103,7 +103,7 @@ def predict(
     if run is not None:
         write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
-        others = "" if run is None else f", the others are in {out}"
+        others = "" if run is None or not rows else f", the others are in {out}"
         raise DataError(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults))
     return rows
 

@@ -19,7 +19,7 @@ from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise, named
-from nni_count.runs.checkpoints import WholeCheckpoints
+from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
@@ -230,7 +230,8 @@ def _fit(
             enable_model_summary=False,
         )
         checkpoint = str(run.last_checkpoint) if resume else None
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+        with restoring(trainer, run.last_checkpoint):
+            trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
         if module.validation:
             trainer.validate(module, datamodule=batches, verbose=False)
 

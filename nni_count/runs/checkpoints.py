@@ -6,21 +6,25 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from nni_count.errors import RunError
+from nni_count.errors import NNICountError, RunError
 from nni_count.runs.files import whole
+from nni_count.runs.memory import is_for_memory
 
 PREVIOUS = "previous.ckpt"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
     """How Lightning writes and reads checkpoints here. Its own way copies over the only one there is."""
+
+    begun: int | None = None  # the step of the one that was read
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write it beside its place; the one that was there becomes ``previous.ckpt``."""
@@ -38,9 +42,15 @@ class WholeCheckpoints(TorchCheckpointIO):
         Raises:
             RunError: it is damaged; the message names the state that can be used.
         """
-        found: dict[str, Any] = read_checkpoint(
-            Path(path), lambda: super(WholeCheckpoints, self).load_checkpoint(path, *arguments, **settings)
-        )
+
+        def read() -> dict[str, Any]:
+            found = super(WholeCheckpoints, self).load_checkpoint(path, *arguments, **settings)
+            if not isinstance(found, dict) or type(found.get("global_step")) is not int:
+                raise ValueError("no state of a training")
+            return found
+
+        found: dict[str, Any] = read_checkpoint(Path(path), read)
+        self.begun = found["global_step"]
         return found
 
 
@@ -54,11 +64,33 @@ def read_checkpoint(path: Path, read: Callable[[], Any]) -> Any:
             raise
         except Exception as error:  # the unpickler raises whatever the bytes make it raise
             fault = f"it holds something else: {str(error).strip().partition(chr(10))[0][:200]}"
+    raise _damaged(path, fault)
+
+
+@contextmanager
+def restoring(trainer: Any, path: Path) -> Iterator[None]:
+    """Whatever a checkpoint of another content leads to, until the first step that a trainer takes from it has ended,
+    is a :class:`RunError` as of :func:`read_checkpoint`.
+    """
+    try:
+        yield
+    except (NNICountError, OSError):
+        raise
+    except Exception as error:
+        begun = getattr(trainer.strategy.checkpoint_io, "begun", None)
+        holding = bool(trainer._checkpoint_connector._loaded_checkpoint)  # Lightning does until all is taken over
+        first = trainer.global_step == begun and isinstance(error, (TypeError, LookupError, AttributeError, ValueError))
+        if begun is None or not (holding or first) or is_for_memory(error):
+            raise
+        raise _damaged(path, f"it holds another state: {error!r:.200}") from error
+
+
+def _damaged(path: Path, fault: str) -> RunError:
     earlier = path.with_name(PREVIOUS)
     remedy = f"remove {path.parent.parent} and start again"
     if earlier.is_file() and damage(earlier) is None:
         remedy = f"the state before it is whole: mv {earlier} {path}, then --resume again"
-    raise RunError(f"{path}: is damaged ({fault}); {remedy}")
+    return RunError(f"{path}: is damaged ({fault}); {remedy}")
 
 
 def damage(path: Path) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from nni_count.errors import RunError
 from nni_count.runs.run import Run
 from nni_count.runs.tables import write_table
 
@@ -31,10 +33,17 @@ class _ContinuedWriter(ExperimentWriter):
         if not path.is_file():
             return []
         *lines, torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        rows = list(csv.DictReader(lines))
-        if torn or any(None in row.values() for row in rows):
-            rows = [row for row in rows if None not in row.values()]
-            write_table(path, rows, rows[0] if rows else ["step"])
+        table = csv.DictReader(lines)
+        try:
+            found = list(table)
+            header = list(table.fieldnames or ["step"])
+        except csv.Error as error:
+            raise RunError(f"{path}: is no table ({error}); remove it") from error
+        if "step" not in header:
+            raise RunError(f"{path}: has no column step in its first line; remove it")
+        rows = [row for row in found if _is_whole(row)]
+        if torn or len(rows) < len(found) or header != sorted(header):  # the order in which Lightning goes on
+            write_table(path, rows, sorted(header))
         return rows
 
     def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
@@ -54,6 +63,10 @@ class _ContinuedWriter(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         write_table(self.metrics_file_path, self._read(), fieldnames)
+
+
+def _is_whole(row: dict[Any, Any]) -> bool:
+    return None not in row and None not in row.values() and re.fullmatch("[0-9]{1,18}", row["step"]) is not None
 
 
 def run_loggers(run: Run) -> list[Logger]:

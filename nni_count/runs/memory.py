@@ -1,10 +1,19 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, and what is said where it is wanting."""
 
 from __future__ import annotations
 
 import math
 import sys
 from pathlib import Path
+
+#: what PyTorch, OpenCV and the C library say where memory is wanting
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "insufficient memory", "bad alloc")
+
+
+def is_for_memory(error: BaseException) -> bool:
+    """Whether an error is for want of memory."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in OUT_OF_MEMORY)
 
 
 def memory_left() -> float:

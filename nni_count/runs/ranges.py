@@ -48,23 +48,23 @@ def check(of: Callable[..., Any], values: Mapping[str, Any], prefix: str = "", *
 
     Args:
         of: the class or function that writes them beside its fields or parameters.
-        values: by name; what is None is left out.
+        values: by name; None lies within the range of what may be None.
         prefix: of the names, as users know them.
         names: those that are others.
     """
     faults = [
         f"{names.get(name, prefix + name)}: {values[name]!r}; {allowed}"
-        for name, (allowed, whole) in _ranges(of).items()
-        if values.get(name) is not None and not allowed.holds(values[name], whole)
+        for name, (allowed, whole, optional) in _ranges(of).items()
+        if name in values and not (allowed.holds(values[name], whole) or (optional and values[name] is None))
     ]
     if faults:
         raise SettingError("; ".join(faults))
 
 
 @cache
-def _ranges(of: Callable[..., Any]) -> dict[str, tuple[Range, bool]]:
+def _ranges(of: Callable[..., Any]) -> dict[str, tuple[Range, bool, bool]]:
     hints = get_type_hints(of, include_extras=True)
-    return {name: found for name, hint in hints.items() if (found := _range(hint))}
+    return {name: (*found, type(None) in get_args(hint)) for name, hint in hints.items() if (found := _range(hint))}
 
 
 def _range(hint: Any) -> tuple[Range, bool] | None:

@@ -15,7 +15,7 @@ from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
 from nni_count.data.splits import take_off
 from nni_count.errors import RunError, SettingError
-from nni_count.runs.checkpoints import WholeCheckpoints
+from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
 from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
@@ -187,9 +187,10 @@ def _fit(
         evaluator = strategy.mutate_evaluator(evaluator)
     mend(evaluator.module)
     try:
-        evaluator.evaluate(space)
-    except RuntimeError as error:
-        if checkpoint is None or "loading state_dict" not in str(error):
+        with restoring(trainer, checkpoint or Path()):
+            evaluator.evaluate(space)
+    except RunError as error:
+        if "loading state_dict" not in str(error.__cause__):
             raise
         raise RunError(
             f"{checkpoint}: is of another space or strategy than {type(space).__name__} and {type(strategy).__name__}; "

@@ -2,12 +2,14 @@ import contextlib
 import csv
 import errno
 import os
+import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from nni_count.errors import RunError
-from nni_count.runs.checkpoints import WholeCheckpoints
+from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.files import UNFINISHED, whole
 from nni_count.runs.loggers import _ContinuedWriter
 
@@ -79,9 +81,33 @@ def test_every_damage_is_told_and_the_remedy_works(tmp_path):
 
 def test_what_is_no_checkpoint_is_told_though_its_sums_are_right(tmp_path):
     path = tmp_path / "last.ckpt"
-    torch.save({"model": torch.nn.Linear(1, 1)}, path)
-    with pytest.raises(RunError, match=r"is damaged \(it holds something else"):
-        load(path)
+    for other in ({"model": torch.nn.Linear(1, 1)}, [1], {"global_step": "3"}):
+        torch.save(other, path)
+        with pytest.raises(RunError, match=r"is damaged \(it holds something else"):
+            load(path)
+
+
+def test_a_state_that_does_not_fit_is_told_and_a_fault_of_ours_is_not_taken_for_one(tmp_path):
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    save(path, 3)
+    reader = WholeCheckpoints()
+    assert reader.load_checkpoint(path, weights_only=True)["global_step"] == 3
+    for loaded, step, error, ours in (
+        ({"loops": 1}, 0, RuntimeError("loading state_dict"), False),
+        ({}, 3, KeyError("step"), False),
+        ({}, 4, KeyError("step"), True),
+        ({}, 3, RuntimeError("worker"), True),
+        ({"loops": 1}, 0, RuntimeError("CUDA out of memory"), True),
+        ({"loops": 1}, 0, OSError("full"), True),
+    ):
+        connector = SimpleNamespace(_loaded_checkpoint=loaded)
+        with pytest.raises(type(error) if ours else RunError) as told:
+            io = SimpleNamespace(checkpoint_io=reader)
+            with restoring(SimpleNamespace(_checkpoint_connector=connector, strategy=io, global_step=step), path):
+                raise error
+        assert ours or re.search(
+            r"last\.ckpt: is damaged \(it holds another state: .*\); remove .*run and", str(told.value)
+        )
 
 
 def test_an_error_names_the_file_that_was_meant(tmp_path):
@@ -114,3 +140,17 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
         file.write("59,1")  # torn by a kill
     rows = logged(tmp_path, [(49, {"mae": 1}), (59, {"loss": 1})])
     assert rows[-3:] == [(49, "9"), (49, "1"), (59, "1")]
+
+
+def test_rows_that_are_none_are_left_out_and_a_table_that_is_none_is_told(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for odd in ("step,2\n", ",2\n", "1e3,2\n", f"{'9' * 5000},2\n", "1,2,3\n", "-1,2\n"):
+        path.write_text(f"step,loss\n9,1\n{odd}")
+        assert logged(tmp_path, [(19, {"loss": 3})]) == [(9, "1"), (19, "3")]
+        path.unlink()
+    for odd in ("stp,loss\n9,1\n", f"step,loss\n9,{'x' * 200_000}\n"):
+        path.write_text(odd)
+        with pytest.raises(RunError, match=r"metrics\.csv: .*; remove it$"):
+            logged(tmp_path, [(19, {"loss": 3})])
+        path.unlink()  # as it says
+        assert logged(tmp_path, [(19, {"loss": 3})]) == [(19, "3")]

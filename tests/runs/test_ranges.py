@@ -35,8 +35,8 @@ def test_what_lies_outside_its_range_is_refused_and_named(kind):
     found = _ranges(kind if hasattr(kind, "__dataclass_fields__") else kind.__init__)
     assert found
     kind()
-    for name, (_, whole) in found.items():
-        for value in (-1, math.nan, math.inf, "x", True, *([1.5] if whole else [])):
+    for name, (_, whole, optional) in found.items():
+        for value in (-1, math.nan, math.inf, "x", True, *([1.5] if whole else []), *([] if optional else [None])):
             with pytest.raises(SettingError, match=rf"{name}|crop_size: "):
                 kind(**{name: value})
 
@@ -60,6 +60,6 @@ def test_a_range():
 
     check(function, {"a": 3, "b": None, "other": -1})
     check(function, {"a": np.int64(2), "b": np.float32(0.5)})
-    for values in ({"a": 4}, {"a": 1.0}, {"a": [1, 4]}, {"b": 0}, {"b": 1}, {"b": {}}):
+    for values in ({"a": 4}, {"a": 1.0}, {"a": [1, 4]}, {"a": None}, {"b": 0}, {"b": 1}, {"b": {}}):
         with pytest.raises(SettingError, match="; give a number"):
             check(function, values)

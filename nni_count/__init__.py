@@ -42,6 +42,7 @@ _PUBLIC = {
     "read_architecture": "nni_count.architecture",
     "retrain": "nni_count.commands.retrain",
     "search": "nni_count.commands.search",
+    "simulate": "nni_count.commands.simulate",
     "trial": "nni_count.commands.trial",
 }
 

@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
+from nni_count.comparing.statistics import correlation_interval, seed_noise, spearman
+from nni_count.comparing.surrogate import fit_surrogate
 from nni_count.comparing.trained import Table
+from nni_count.errors import DataError
 
-RESAMPLES = 2000
 #: architectures over which two seeds are compared: the first ones, which are as good as any
 HUNDRED = 100
 
 Figures = Mapping[int, float]
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """The rank correlation of two ``(N,)``; ties share their rank."""
-    ranks = rankdata(one), rankdata(other)
-    if min(values.std() for values in ranks) == 0:
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def interval(one: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Of :func:`spearman`, 95 %: percentiles of resampled architectures."""
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(len(one), size=(RESAMPLES, len(one)))
-    low, high = np.nanpercentile([spearman(one[some], other[some]) for some in drawn], [2.5, 97.5])
-    return float(low), float(high)
 
 
 def compared(what: str, one: Figures, other: Figures) -> str:
@@ -38,15 +23,8 @@ def compared(what: str, one: Figures, other: Figures) -> str:
     if len(common) < 4:
         return f"  {what}: {len(common)} architectures are too few"
     first, second = (np.array([figures[number] for number in common]) for figures in (one, other))
-    low, high = interval(first, second)
+    low, high = correlation_interval(first, second)
     return f"  {what}: {spearman(first, second):.2f}   95% in [{low:.2f}, {high:.2f}]   ({len(common)} architectures)"
-
-
-def seed_noise(pairs: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of the logarithm of errors ``(A, 2)``: between architectures, between two seeds of one."""
-    logs = np.log(pairs[np.isfinite(pairs).all(1)])
-    within = float(np.sqrt(np.mean(np.diff(logs, axis=1) ** 2) / 2))
-    return float(np.sqrt(max(0.0, logs.mean(1).var(ddof=1) - within**2 / 2))), within
 
 
 def lines(table: Table) -> list[str]:
@@ -62,6 +40,10 @@ def lines(table: Table) -> list[str]:
         ]
         for corrected in (False, True):
             found += _ranks(table, data, corrected)
+        try:
+            found.append(f"  {fit_surrogate(table, data)}")
+        except DataError as error:
+            found.append(f"  {error}")
     if len(table.data) == 2:
         found.append("between the data sets:")
         found.append(compared("both seeds", *(table.mae(data, corrected=True) for data in table.data)))

@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
     ),
     "compare": ("nni_count.commands.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
+    "simulate": (
+        "nni_count.commands.simulate:simulate",
+        "table of trained architectures -> multi-trial strategies compared",
+    ),
     "doctor": (
         "nni_count.commands.doctor:doctor",
         "data set -> what is wrong with it, and its images and points",

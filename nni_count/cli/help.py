@@ -15,7 +15,21 @@ from nni_count.training.names import HEADS, SHORT
 
 #: what most people need, in this order; the other settings follow in groups
 MOST = (
-    *("images", "runs", "data", "space", "strategy", "architecture", "network", "model", "run", "out"),
+    *(
+        "images",
+        "runs",
+        "data",
+        "table",
+        "data_set",
+        "strategies",
+        "space",
+        "strategy",
+        "architecture",
+        "network",
+        "model",
+        "run",
+        "out",
+    ),
     *("crop_size", "batch_size", "learning_rate", "max_epochs", "max_steps", "max_time", "split", "views", "seed"),
     *("accelerator", "resume", "config", "print_config"),
 )

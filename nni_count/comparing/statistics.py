@@ -1,16 +1,18 @@
-"""Which strategies can be told apart with so many runs."""
+"""Which strategies can be told apart with so many runs, and what ranks alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import tukey_hsd
+from scipy.stats import permutation_test, rankdata, tukey_hsd
 
 from nni_count.comparing.results import Result, by_strategy
 
 LEVEL = 0.05  # of significance, for all pairs together
+RESAMPLES = 2000
 
 
 def told_apart(results: Sequence[Result]) -> list[tuple[str, str, float]]:
@@ -42,3 +44,73 @@ def verdict(results: Sequence[Result]) -> str:
         metric = results[0].metric.upper()
         lines.append(f"(Tukey's HSD test of the means of {metric}, all pairs at once, at the level {LEVEL:.0%}.)")
     return " ".join(lines)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A method beside another on the same seeds.
+
+    Args:
+        difference: of the means.
+        interval: of that, 95 %, over resampled seeds.
+        p: of no difference, by random changes of signs; after Holm where there are several.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def paired(figures: Mapping[str, np.ndarray], baseline: np.ndarray, seed: int = 0) -> dict[str, Paired]:
+    """Set methods beside a baseline, seed by seed, ``(S,)`` each; the p-values are of all together (Holm, 1979)."""
+    found = {}
+    for name, values in figures.items():
+        differences = values - baseline
+        p = 1.0
+        if np.any(differences):
+            p = permutation_test(
+                (differences,), np.mean, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(seed)
+            ).pvalue
+        low, high = mean_interval(differences[:, None], seed)[:, 0]
+        found[name] = Paired(float(differences.mean()), (float(low), float(high)), float(p))
+    largest = 0.0
+    for place, name in enumerate(sorted(found, key=lambda name: found[name].p)):
+        largest = max(largest, min(1.0, (len(found) - place) * found[name].p))
+        found[name] = replace(found[name], p=largest)
+    return found
+
+
+def mean_interval(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The means of the columns of ``(S, T)``, 95 %: percentiles over resampled rows, ``(2, T)``."""
+    number = len(values)
+    weights = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), RESAMPLES)
+    ends: np.ndarray = np.percentile(weights @ values / number, [2.5, 97.5], axis=0)
+    return ends
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """The rank correlation of two ``(N,)``; ties share their rank."""
+    return float(_spearman(one[None], other[None])[0])
+
+
+def correlation_interval(one: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Of :func:`spearman`, 95 %: percentiles over resampled pairs."""
+    drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
+    found = _spearman(one[drawn], other[drawn])
+    low, high = np.percentile(found[np.isfinite(found)], [2.5, 97.5]) if np.isfinite(found).any() else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of each row of two ``(R, N)``, ``(R,)``; NaN where all are equal."""
+    first, second = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (one, other))
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = (first * second).sum(1) / np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return found
+
+
+def seed_noise(pairs: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of the logarithm of errors ``(A, 2)``: between architectures, between two seeds of one."""
+    logs = np.log(pairs[np.isfinite(pairs).all(1)])
+    within = float(np.sqrt(np.mean(np.diff(logs, axis=1) ** 2) / 2))
+    return float(np.sqrt(max(0.0, logs.mean(1).var(ddof=1) - within**2 / 2))), within

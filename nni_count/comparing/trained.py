@@ -128,7 +128,7 @@ class Table:
         Raises:
             ArchitectureError: the table has it not.
         """
-        number = self._numbers.get(_choices(architecture))
+        number = self._numbers.get(edges_of(architecture))
         if number is None:
             raise ArchitectureError(f"architecture: is none of the {len(self.architectures)} that the table trained")
         return number
@@ -140,17 +140,17 @@ class Table:
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:
-        return {_choices(architecture): number for number, architecture in enumerate(self.architectures)}
+        return {edges_of(architecture): number for number, architecture in enumerate(self.architectures)}
 
 
-def _choices(architecture: Architecture) -> Any:
-    """What tells architectures apart: their operations; the loss is the same for all."""
+def edges_of(architecture: Architecture) -> tuple[tuple[str, int, int, str], ...]:
+    """What tells architectures apart, as one loss serves all: kind of cell, node, source, operation of each edge."""
     edges = [
         (kind.name, node, source, operation)
         for kind in CELL_KINDS.values()
         for node, sources in architecture.cell(kind).items()
         for source, operation in sources.items()
-        if operation != NONE
+        if operation != NONE  # which is no edge
     ]
     return tuple(sorted(edges))
 

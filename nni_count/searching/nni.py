@@ -25,7 +25,7 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     from nni.mutable import Categorical, CategoricalMultiple
     from nni.nas.evaluator import FunctionalEvaluator
     from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
-    from nni.nas.execution import TrainingServiceExecutionEngine
+    from nni.nas.execution import ExecutionEngine, TrainingServiceExecutionEngine
     from nni.nas.execution.event import FinalMetricEvent, ModelEventType, TrainingEndEvent
     from nni.nas.experiment import NasExperiment
     from nni.nas.experiment.config import NasExperimentConfig

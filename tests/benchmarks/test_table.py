@@ -20,8 +20,9 @@ from benchmarks.table.banks import Crops, Judged
 from benchmarks.table.growing import LONGER_ONES, SEEDS, Grower, Job, grow, owner, plan
 from benchmarks.table.packing import pack
 from benchmarks.table.recipe import SETS, Recipe
-from benchmarks.table.report import compared, interval, lines, seed_noise, spearman
+from benchmarks.table.report import compared, lines
 from benchmarks.table.training import Flat, network_of, train
+from nni_count.comparing.statistics import correlation_interval, seed_noise, spearman
 from nni_count.comparing.trained import open_table
 from nni_count.data.pixels import normalise
 from nni_count.errors import RunError, SettingError
@@ -219,6 +220,7 @@ def test_the_report_tells_agreement_from_noise(tmp_path):
     assert abs(float(agreement[2].split(": ")[1].split()[0])) < 0.4
     assert any("both seeds with ten times the length: 1.00" in line and "(20 arch" in line for line in text)
     assert any("both seeds with ten times the length: 0 architectures are too few" in line for line in text)
+    assert sum("surrogate" in line and "of 40 architectures; on those held out" in line for line in text) == 2
     between, within = seed_noise(np.stack([quality, quality * 1.1], 1))
     assert within == pytest.approx(np.log(1.1) / np.sqrt(2), rel=0.02)
     assert between > 0.3
@@ -231,7 +233,7 @@ def test_rank_correlation_and_its_interval():
     other = one + generator.normal(size=100)
     assert spearman(one, np.exp(one)) == pytest.approx(1)
     assert spearman(one, -one) == pytest.approx(-1)
-    low, high = interval(one, other)
+    low, high = correlation_interval(one, other)
     assert low < spearman(one, other) < high
     assert 0.05 < high - low < 0.4
     assert "3 architectures are too few" in compared("x", {0: 1, 1: 2, 2: 3}, {0: 1, 1: 2, 2: 3})

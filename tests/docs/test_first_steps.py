@@ -96,7 +96,7 @@ def test_the_python_of_the_pages_runs(place, page, monkeypatch):
 
 
 def test_every_page_with_python_is_run_somewhere():
-    elsewhere = {"docs/data.md", "docs/strategies.md", "docs/tasks.md", "CONTRIBUTING.md"}
+    elsewhere = {"docs/data.md", "docs/strategies.md", "docs/table.md", "docs/tasks.md", "CONTRIBUTING.md"}
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")]
     with_python = {page.relative_to(ROOT).as_posix() for page in pages if blocks(page, "python")}
     assert with_python == elsewhere | set(LESS_PYTHON)

@@ -22,8 +22,9 @@ from nni_count.errors import Interrupted, NNICountError
 _SAID: list[IO[bytes]] = []
 
 MEMORY = {
-    **dict.fromkeys(("retrain", "search", "trial", "demo"), "lower --batch_size, --crop_size or --cache_gb"),
+    **dict.fromkeys(("retrain", "search", "trial"), "lower --batch_size, --crop_size or --cache_gb"),
     **dict.fromkeys(("evaluate", "doctor"), "lower --data.max_side"),
+    "demo": "end what else runs",
 }
 REMEDIES = {
     errno.ENOSPC: "make room",

@@ -18,7 +18,7 @@ from nni_count.data.health.checks import Finding, check_counts
 from nni_count.data.health.examination import Look, Pair
 from nni_count.data.health.near_duplicates import BITS, LIMIT
 from nni_count.data.sample import Sample, is_outside
-from nni_count.errors import DataError
+from nni_count.errors import DataError, shortened
 from nni_count.pictures.sheet import Panel, draw_sheet
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
@@ -152,7 +152,7 @@ def _figure_lines(splits: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield f"{'labels':<12}none"
         return
     for split, facts in splits.items():
-        labels = [f"{label} {number:,}" for label, number in facts["labels"].items()]
+        labels = [f"{shortened(label, 60)} {number:,}" for label, number in facts["labels"].items()]
         more = f" … and {len(labels) - LABELS} more" if len(labels) > LABELS else ""
         yield f"{'labels':<12}{split}: {', '.join(labels[:LABELS]) or 'none'}{more}"
 
@@ -162,7 +162,8 @@ def _open(data: DataSetting) -> tuple[Dataset | None, list[Finding]]:
     if isinstance(data, Dataset):
         return data, []
     settings = dict(data) if isinstance(data, Mapping) else {"path": data}
-    if not Path(settings.get("path", "")).is_dir() or str(settings["path"]) in SYNTHETIC:
+    path = settings.get("path")
+    if path is None or not Path(path).is_dir() or str(path) in SYNTHETIC:
         return open_data(data), []
     try:
         return open_data({**settings, "outside": "keep"}), []

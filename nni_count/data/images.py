@@ -78,7 +78,8 @@ def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int]:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         raise _unreadable(path) from error
     if page is None and pages > 1:
-        raise DataError(f"{path}: has {pages} pages; say which is meant with --data.page 1 to {number}")
+        remedy = f"say which is meant with --data.page (predict: --page) 1 to {number}"
+        raise DataError(f"{path}: has {pages} pages; {remedy}")
     if page is not None and page > number:
         raise DataError(f"{path}: has {number} page(s), and no page {page}; choose another")
     if length > MAX_BYTES:

@@ -6,11 +6,11 @@ The command line reads them from the sources, before anything heavy is imported;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from nni_count.errors import SettingError
 
@@ -53,23 +53,32 @@ def check(of: Callable[..., Any], values: Mapping[str, Any], prefix: str = "", *
         names: those that are others.
     """
     faults = [
-        f"{names.get(name, prefix + name)}: {values[name]!r}; {allowed}"
-        for name, (allowed, whole, optional) in _ranges(of).items()
-        if name in values and not (allowed.holds(values[name], whole) or (optional and values[name] is None))
+        f"{names.get(name, prefix + name)}: {values[name]!r:.100}; {allowed}"
+        for name, (allowed, kinds) in _ranges(of).items()
+        if name in values and not _holds(allowed, kinds, values[name])
     ]
     if faults:
         raise SettingError("; ".join(faults))
 
 
+def _holds(allowed: Range, kinds: Collection[Any], value: Any) -> bool:
+    if value is None:
+        return type(None) in kinds
+    several = isinstance(value, (list, tuple))
+    return (tuple in kinds or not several) and allowed.holds(value, int in kinds)
+
+
 @cache
-def _ranges(of: Callable[..., Any]) -> dict[str, tuple[Range, bool, bool]]:
+def _ranges(of: Callable[..., Any]) -> dict[str, tuple[Range, Collection[Any]]]:
+    """Of each setting that has one, its range and the kinds of values that it may have."""
     hints = get_type_hints(of, include_extras=True)
-    return {name: (*found, type(None) in get_args(hint)) for name, hint in hints.items() if (found := _range(hint))}
+    found = {name: list(_parts(hint)) for name, hint in hints.items()}
+    ranges = {name: next((part for part in parts if isinstance(part, Range)), None) for name, parts in found.items()}
+    return {name: (allowed, found[name]) for name, allowed in ranges.items() if allowed}
 
 
-def _range(hint: Any) -> tuple[Range, bool] | None:
-    if get_origin(hint) is not Annotated:
-        return next((found for part in get_args(hint) if (found := _range(part))), None)
-    kind, *marks = get_args(hint)
-    allowed = next((mark for mark in marks if isinstance(mark, Range)), None)
-    return None if allowed is None else (allowed, int in (kind, *get_args(kind)))
+def _parts(hint: Any) -> Iterator[Any]:
+    """All that a hint is made of."""
+    yield get_origin(hint) or hint
+    for part in (*get_args(hint), *getattr(hint, "__metadata__", ())):
+        yield from _parts(part)

@@ -35,8 +35,18 @@ def test_what_lies_outside_its_range_is_refused_and_named(kind):
     found = _ranges(kind if hasattr(kind, "__dataclass_fields__") else kind.__init__)
     assert found
     kind()
-    for name, (_, whole, optional) in found.items():
-        for value in (-1, math.nan, math.inf, "x", True, *([1.5] if whole else []), *([] if optional else [None])):
+    for name, (_, kinds) in found.items():
+        whole, optional, several = int in kinds, type(None) in kinds, tuple in kinds
+        for value in (
+            -1,
+            math.nan,
+            math.inf,
+            "x",
+            True,
+            *([1.5] if whole else []),
+            *([] if optional else [None]),
+            *([] if several else [[]]),
+        ):
             with pytest.raises(SettingError, match=rf"{name}|crop_size: "):
                 kind(**{name: value})
 
@@ -54,12 +64,24 @@ def test_all_are_told_together():
 
 def test_a_range():
     def function(
-        a: Annotated[int, Range(1, 3)], b: Annotated[float, Range(0, 1, above=True, below=True)] | None = None
+        a: Annotated[int, Range(1, 3)],
+        c: Annotated[tuple[int, ...], Range(1)],
+        b: Annotated[float, Range(0, 1, above=True, below=True)] | None = None,
     ):
         pass
 
     check(function, {"a": 3, "b": None, "other": -1})
-    check(function, {"a": np.int64(2), "b": np.float32(0.5)})
-    for values in ({"a": 4}, {"a": 1.0}, {"a": [1, 4]}, {"a": None}, {"b": 0}, {"b": 1}, {"b": {}}):
+    check(function, {"a": np.int64(2), "b": np.float32(0.5), "c": [1, 2]})
+    for values in (
+        {"a": 4},
+        {"a": 1.0},
+        {"a": [1, 2]},
+        {"a": None},
+        {"c": [1, 2.5]},
+        {"c": None},
+        {"b": 0},
+        {"b": 1},
+        {"b": {}},
+    ):
         with pytest.raises(SettingError, match="; give a number"):
             check(function, values)

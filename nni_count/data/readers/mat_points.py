@@ -51,7 +51,8 @@ class MatPoints(OwnData):
             except DataError as error:
                 self.fault(error)
         if not keys:
-            raise DataError(f"{paths[0]}: no variable is N×2 (x, y) in all files beside it; name one with --data.key")
+            remedy = "save the points of each so, by one name"
+            raise DataError(f"{paths[0]}: no variable is N×2 (x, y) in all files beside it; {remedy}")
         if len(keys) > 1:
             raise SettingError(f"data.key: {paths[0]} has {' and '.join(sorted(keys))}, each N×2; say which are points")
         return keys.pop()

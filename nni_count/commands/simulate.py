@@ -41,7 +41,7 @@ def simulate(
     out: str | Path,
     table: str | Path | None = None,
     data_set: str | None = None,
-    strategies: Sequence[str | dict[str, Any]] = ("RegularizedEvolution", "TPE"),
+    strategies: Sequence[str | dict[str, Any]] | str = ("RegularizedEvolution", "TPE"),
     space: ModelSpace | None = None,
     seeds: Annotated[int, Range(2, 100_000)] = 200,
     trials: Annotated[int, Range(1, 100_000)] = 50,
@@ -76,11 +76,12 @@ def simulate(
         raise SettingError(f"data_set: {data_set!r} is not in the table; it has {', '.join(trained.data) or 'no rows'}")
     searched = space if space is not None else cast(ModelSpace, load("space", "AMSNetSpace")())
     check_space(searched, trained)
+    strategies = [strategies] if isinstance(strategies, str) else list(strategies)
     plans = _plans([BASELINE, *strategies])
     names = trained.data if data_set is None else (data_set,)
     for name in names:
         check_enough(trained, name)
-    settings = {"out": out, "table": table, "data_set": data_set, "strategies": list(strategies), "space": space}
+    settings = {"out": out, "table": table, "data_set": data_set, "strategies": strategies, "space": space}
     settings |= {"seeds": seeds, "trials": trials, "processes": processes}
     with open_run(out, "simulate", settings) as run:
         simulations = []
@@ -131,7 +132,7 @@ def _plans(strategies: Sequence[str | Mapping[str, Any]]) -> dict[str, Plan]:
             raise SettingError(
                 f"strategies: {given} names none; give a name, or one with settings as {{name: TPE, startup: 20}}"
             )
-        label = " ".join([name.rpartition(".")[2], *(f"{key}={value}" for key, value in settings.items())])
+        label = " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
         made = _made(name, settings)
         if isinstance(made, OneShotStrategy) or not isinstance(made, Strategy):
             raise SettingError(f"strategies: {name} tries no architectures one by one; give multi-trial strategies")

@@ -49,11 +49,21 @@ def test_strategies_are_compared_with_random(table, tmp_path, capsys):
     assert (tmp_path / "a" / "regret.csv").read_text() == (tmp_path / "b" / "regret.csv").read_text()
 
 
+@pytest.mark.slow
+def test_any_number_of_processes_finds_the_same(table, tmp_path):
+    for processes in (1, 2):
+        nni_count.simulate(
+            table=table, out=tmp_path / str(processes), seeds=12, trials=8, strategies="TPE", processes=processes
+        )
+    one, two = (tmp_path / name / "searches.csv" for name in "12")
+    assert one.read_text() == two.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ("--data_set cars", "data_set: 'cars' is not in the table; it has cells"),
-        ("--strategies [DARTS]", "strategies: DARTS tries no architectures one by one"),
+        ("--strategies DARTS", "strategies: DARTS tries no architectures one by one"),
         ("--strategies [Nothing]", "'Nothing' is unknown; known: "),
         ("--strategies [{}]", "strategies: {} names none"),
         ("--strategies [{name:~TPE,~start:~2}]", "strategies: TPE: "),

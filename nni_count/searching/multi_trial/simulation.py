@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -107,6 +108,12 @@ class QuickSpace(CombinedSpace):
         return model
 
 
+@lru_cache(maxsize=1)
+def _quick(space: ModelSpace) -> QuickSpace:
+    """Strategies leave it as it is."""
+    return cast(QuickSpace, QuickSpace.from_model(space))
+
+
 def simulate_search(strategy: Strategy, space: ModelSpace, answers: Answers, trials: int, seed: int) -> Found:
     """Let a multi-trial strategy propose architectures as in a real search.
 
@@ -126,7 +133,7 @@ def simulate_search(strategy: Strategy, space: ModelSpace, answers: Answers, tri
     engine = TableEngine(cast(Space, space), answers, trials, seed)
     with warnings.catch_warnings(), without_waiting():
         warnings.filterwarnings("ignore", ".*the node gives zeros")  # a proposal may well be a bad one
-        strategy(QuickSpace.from_model(space), engine)
+        strategy(_quick(space), engine)
     if engine.best is None:
         raise SettingError(f"strategy: {type(strategy).__name__} has tried no architecture of {type(space).__name__}")
     _, proposed, proposal = engine.best

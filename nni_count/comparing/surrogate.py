@@ -23,7 +23,6 @@ FEWEST = 20  # architectures, and with two seeds: what is fitted to fewer says n
 FOLDS = 5
 CHANNELS = 16  # at which operations are weighed against one another
 EDGE = " → "  # in the names of what is known of a single edge
-OF_EDGES = 0.3  # the weight of such features: there are many, and few architectures
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Surrogate:
         residual: standard deviation of the logarithm of error / prediction.
         noise: standard deviation of the logarithm of the error between two seeds of an architecture.
         ceiling: Spearman's correlation between two seeds.
-        fitted: what makes features a matrix, the weights of its columns, and the regressor.
+        fitted: what makes features a matrix, the scales of its columns, and the regressor.
     """
 
     data: str
@@ -54,9 +53,9 @@ class Surrogate:
 
     def predict(self, architectures: Sequence[Architecture]) -> np.ndarray:
         """Their errors, ``(N,)``: means over seeds."""
-        vectorizer, weights, regressor = self.fitted
+        vectorizer, scales, regressor = self.fitted
         inputs = vectorizer.transform([features(architecture) for architecture in architectures])
-        errors: np.ndarray = np.exp(regressor.predict(inputs * weights))
+        errors: np.ndarray = np.exp(regressor.predict(inputs * scales))
         return errors
 
     def __str__(self) -> str:
@@ -101,16 +100,16 @@ def fit_surrogate(table: Table, data: str) -> Surrogate:
     vectorizer = DictVectorizer(sparse=False)
     inputs = vectorizer.fit_transform([features(table.architectures[number]) for number in errors])
     spread = inputs.std(0)
-    weights = np.where([EDGE in name for name in vectorizer.feature_names_], OF_EDGES, 1) / np.where(spread, spread, 1)
-    inputs, target = inputs * weights, np.log(list(errors.values()))
-    regressors = _regressors()
+    scales = 1 / np.where(spread, spread, 1)
+    inputs, target = inputs * scales, np.log(list(errors.values()))
+    regressors = _regressors(np.array([EDGE in name for name in vectorizer.feature_names_]))
     folds = KFold(FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a kernel's width at its bound is as good as any
         held_out = {name: cross_val_predict(one, inputs, target, cv=folds) for name, one in regressors.items()}
         held_out["mean of all"] = np.mean(list(held_out.values()), axis=0)
         name = min(held_out, key=lambda name: float(np.square(held_out[name] - target).mean()))
-        chosen = regressors.get(name) or VotingRegressor(list(regressors.items()))
+        chosen = regressors[name] if name in regressors else VotingRegressor(list(regressors.items()))
         chosen.fit(inputs, target)
     return Surrogate(
         data=data,
@@ -121,23 +120,39 @@ def fit_surrogate(table: Table, data: str) -> Surrogate:
         residual=float((target - held_out[name]).std()),
         noise=seed_noise(pairs)[1],
         ceiling=spearman(*pairs.T),
-        fitted=(vectorizer, weights, chosen),
+        fitted=(vectorizer, scales, chosen),
     )
 
 
-def _regressors() -> dict[str, Any]:
+def _regressors(edges: np.ndarray) -> dict[str, Any]:
+    """By name. Of single ``edges``, a truth value an input, much is known, and there are few architectures: it counts
+    for less than what is known of whole cells.
+    """
     from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
     from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
+    def weighing(share: float, regressor: Any) -> Any:
+        weights = np.where(edges, share, 1)
+        return make_pipeline(FunctionTransformer(_weighed, kw_args={"weights": weights}), regressor)
+
+    kernel = ConstantKernel(0.1) * DotProduct() + ConstantKernel(0.5) * RBF(10, (1, 1e3)) + WhiteKernel(0.3)
     return {
-        "ridge": RidgeCV(np.logspace(0, 5, 16)),
-        "Gaussian process": GaussianProcessRegressor(RBF(10, (1, 1e3)) + WhiteKernel(0.3), normalize_y=True),
+        "ridge of cells": weighing(0.03, RidgeCV(np.logspace(-1, 5, 19))),
+        "ridge of edges": weighing(0.3, RidgeCV(np.logspace(-1, 5, 19))),
+        "Gaussian process": weighing(0.1, GaussianProcessRegressor(kernel, normalize_y=True)),
         "gradient boosting": GradientBoostingRegressor(
             n_estimators=200, learning_rate=0.05, max_depth=4, subsample=0.5, max_features=0.2, random_state=0
         ),
     }
+
+
+def _weighed(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    weighed: np.ndarray = inputs * weights
+    return weighed
 
 
 def features(architecture: Architecture) -> dict[str, float]:

@@ -17,7 +17,7 @@ from nni_count.errors import DataError
 def one_regressor(monkeypatch):
     """The others take seconds."""
     usual = surrogate._regressors
-    monkeypatch.setattr(surrogate, "_regressors", lambda: {"ridge": usual()["ridge"]})
+    monkeypatch.setattr(surrogate, "_regressors", lambda edges: {"ridge": usual(edges)["ridge of cells"]})
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """The surrogate of a table, and the answers that searches get from both."""
 
+import pickle
+
 import numpy as np
 import pytest
 from conftest import random_architecture
 from made_up import made_up, planted, table_of
 
 from nni_count.architecture import Architecture
+from nni_count.comparing import surrogate as surrogates
 from nni_count.comparing.answers import Answers
 from nni_count.comparing.surrogate import FEWEST, features, fit_surrogate
 from nni_count.errors import ArchitectureError, DataError, SettingError
@@ -34,6 +37,19 @@ def test_it_finds_what_makes_networks_good(table, surrogate):
     assert np.divide(*surrogate.predict([good, bad])) < 0.8
     predicted = surrogate.predict(table.architectures)
     assert np.corrcoef(np.log(predicted), np.log(list(table.mae("cells").values())))[0, 1] > 0.8
+
+
+def test_any_regressor_may_be_chosen_and_goes_to_other_processes(table, monkeypatch):
+    usual, few = surrogates._regressors, table.architectures[:3]
+    for names in [(name,) for name in usual(np.array([True]))] + [("ridge of cells", "gradient boosting")]:
+        monkeypatch.setattr(surrogates, "_regressors", lambda edges, names=names: {n: usual(edges)[n] for n in names})
+        with monkeypatch.context() as patch:
+            if len(names) > 1:
+                patch.setattr(surrogates, "min", lambda *_, **__: "mean of all", raising=False)
+            found = fit_surrogate(table, "cells")
+        assert found.regressor == (names[0] if len(names) == 1 else "mean of all")
+        assert pickle.loads(pickle.dumps(found)).predict(few).tolist() == found.predict(few).tolist()
+        assert np.isfinite(found.predict(few)).all()
 
 
 def test_it_says_so_where_there_is_nothing_to_find(tmp_path):

@@ -22,6 +22,7 @@ GROUPS = {
     "operations": "nni_count.operations",
     "metrics": "nni_count.metrics",
     "commands": "nni_count.commands",
+    "proxies": "nni_count.proxies",
 }
 
 

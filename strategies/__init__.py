@@ -7,6 +7,7 @@ from strategies.multi_trial import TPE, GridSearch, PolicyBasedRL, Random, Regul
 from strategies.partial_channel import PartialChannel
 from strategies.paths import RandomOneShot
 from strategies.proxyless import Proxyless
+from strategies.screening import Screening
 
 __all__ = [
     "DARTS",
@@ -21,4 +22,5 @@ __all__ = [
     "Random",
     "RandomOneShot",
     "RegularizedEvolution",
+    "Screening",
 ]

@@ -3,8 +3,9 @@
 import numpy as np
 from conftest import random_architecture
 
+from benchmarks.table.packing import write_table
 from nni_count.architecture import EXTRACTION, FUSION
-from nni_count.comparing.trained import open_table, write_table
+from nni_count.comparing.trained import open_table
 from nni_count.ops import NONE
 
 
@@ -23,6 +24,7 @@ def made_up(number, errors, longer=False, data="cells"):
             "steps": [1],
             "seconds": [1.5],
             "loss": [0.0] * 20,
+            "unexplained": [errors[place][seed]],
             "counts": [[truth + errors[place][seed] for truth in truths]],
         }
         for place in range(number)

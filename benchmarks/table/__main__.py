@@ -1,4 +1,4 @@
-"""``python -m benchmarks.table grow|pack|report``."""
+"""``python -m benchmarks.table grow|pack|report|predictors``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     pack.add_argument("--out", type=Path, help="the package's own by default")
     report = commands.add_parser("report", help="how well the table's recipe ranks")
     report.add_argument("--table", type=Path, help="the package's own by default")
+    predictors = commands.add_parser("predictors", help="what predicts an architecture's error")
+    predictors.add_argument("--table", type=Path, help="the package's own by default")
+    predictors.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     given = parser.parse_args(arguments)
 
     from nni_count.errors import NNICountError
@@ -45,10 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
 
             print(pack_rows(given.rows, given.out))
         else:
-            from benchmarks.table.report import lines
+            from benchmarks.table import predictors as predicting
+            from benchmarks.table import report as reporting
             from nni_count.comparing.trained import open_table
 
-            print("\n".join(lines(open_table(given.table))))
+            table = open_table(given.table)
+            told = reporting.lines(table) if given.command == "report" else predicting.lines(table, given.data)
+            print("\n".join(told))
     except NNICountError as error:
         print(error, file=sys.stderr)
         return 2

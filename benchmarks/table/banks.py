@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.table.recipe import Recipe
@@ -17,6 +18,8 @@ from nni_count.training.settings import Crops as Settings
 
 #: judged crops that go through at once
 TOGETHER = 20
+#: side of the squares in which densities are compared, in pixels
+SQUARE = 16
 
 
 class Crops:
@@ -52,19 +55,28 @@ class Judged:
     trained on crops for a minute counts whole images with a bias that says little of its architecture.
     """
 
-    def __init__(self, samples: list[Sample], recipe: Recipe):
+    def __init__(self, samples: list[Sample], task: Counting, recipe: Recipe):
         crops = [crop for sample in samples for crop in _quarters(sample, recipe.crop_size)]
         self.images = np.stack([crop.read() for crop in crops])
         self.truths = np.array([_inside(crop.points, recipe.crop_size) for crop in crops], float)
+        shape = self.images.shape[1:3]
+        self.local = np.concatenate([task.density(crop, shape, SQUARE).ravel() for crop in crops]).astype(float)
 
     @torch.inference_mode()
-    def counts(self, network: Network, task: Counting) -> np.ndarray:
-        """What a network counts in each crop, ``(N,)``."""
-        found = [
-            task.estimate(network(normalise(some)), network.map_stride).double().sum((1, 2, 3)).numpy()
-            for some in np.array_split(self.images, -(-len(self.images) // TOGETHER))
-        ]
-        return np.concatenate(found)
+    def judge(self, network: Network, task: Counting) -> tuple[np.ndarray, float]:
+        """What a network counts in each crop, ``(N,)``; and of the true densities of all their squares of ``SQUARE``
+        pixels a side, the share of the variance that the estimated ones leave unexplained, 1 - r²;
+        above 1 where r is negative.
+        """
+        side = SQUARE // network.map_stride
+        found = []
+        for some in np.array_split(self.images, -(-len(self.images) // TOGETHER)):
+            density = task.estimate(network(normalise(some)), network.map_stride).double()
+            found.append(F.avg_pool2d(density, side, divisor_override=1))
+        local = torch.cat(found)
+        with np.errstate(all="ignore"):
+            r = np.nan_to_num(np.corrcoef(local.flatten().numpy(), self.local)[0, 1])  # none where all are alike
+        return local.sum((1, 2, 3)).numpy(), float(1 - r * abs(r))
 
 
 def _quarters(sample: Sample, size: int) -> list[Sample]:

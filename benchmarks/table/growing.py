@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.table.architectures import flops, kept_architectures, parameters
 from benchmarks.table.banks import Crops, Judged
-from benchmarks.table.recipe import SETS, Recipe
+from benchmarks.table.recipe import LOSS, SETS, Recipe
 from benchmarks.table.training import train
 from nni_count.architecture import Architecture
 from nni_count.errors import RunError, SettingError
@@ -29,8 +29,8 @@ from nni_count.runs.files import write_text
 SEEDS = (0, 1)
 #: the first so many architectures are also trained for longer
 LONGER_ONES = 20
-#: after so many short trainings comes a longer one, which takes about as long as all of them
-SHORT_ONES = 8
+#: after so many short trainings comes a longer one
+SHORT_ONES = 16
 
 RECIPE = "recipe.json"
 
@@ -79,7 +79,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Refuse to add rows of one recipe to those of another."""
     path, ours = (
         folder / RECIPE,
-        json.loads(json.dumps({**asdict(recipe), "sets": {k: asdict(s) for k, s in SETS.items()}})),
+        json.loads(json.dumps({**asdict(recipe), "loss": LOSS, "sets": {k: asdict(s) for k, s in SETS.items()}})),
     )
     if not path.is_file():
         write_text(path, json.dumps(ours, indent=1))
@@ -98,7 +98,7 @@ class Grower:
         training, judging = SETS[name].parts(self.data)
         return (
             Crops(training, SETS[name].task, SETS[name].augmentation, self.recipe),
-            Judged(judging, self.recipe),
+            Judged(judging, SETS[name].task, self.recipe),
         )
 
     def row(self, job: Job) -> dict[str, Any]:

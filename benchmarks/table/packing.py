@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.table.architectures import FILE
 from benchmarks.table.growing import RECIPE
-from nni_count.comparing.trained import OURS, architecture_of, write_table
+from nni_count.architecture import Architecture
+from nni_count.comparing.trained import CURVES, FORMAT, OURS, SHARED, architecture_of, choices_of
 from nni_count.errors import RunError
+from nni_count.runs.files import whole
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -27,6 +31,42 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     if not rows:
         raise RunError(f"{folder}: has no rows; make some with python -m benchmarks.table grow")
     return rows
+
+
+def write_table(
+    path: str | Path, rows: list[dict[str, Any]], architectures: list[Architecture], recipe: dict[str, Any]
+) -> None:
+    """Write a table's file, whole or not at all.
+
+    Args:
+        path: of the file.
+        rows: the fields of :class:`Row` by name, with the architecture's number in its place.
+        architectures: by their number.
+        recipe: plain JSON.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['data']}-{'longer' if row['longer'] else 'short'}", []).append(row)
+    arrays: dict[str, np.ndarray] = {}
+    for name, some in groups.items():
+        facts = [[row[key] for key in ("architecture", "seed", "parameters", "flops")] for row in some]
+        arrays[f"{name}/facts"] = np.array(facts, np.int64)
+        arrays.update({f"{name}/{key}": np.array(some[0][key], np.float32) for key in SHARED})
+        for key in CURVES:
+            values = np.array([row[key] for row in some], float)
+            with np.errstate(over="ignore"):  # an estimate beyond all measure is infinite
+                arrays[f"{name}/{key}"] = np.where(np.isnan(values), np.inf, values).astype(np.float16)
+    header = {
+        "format": FORMAT,
+        "recipe": recipe,
+        "groups": [
+            {"name": name, "data": some[0]["data"], "longer": some[0]["longer"]} for name, some in groups.items()
+        ],
+        "architectures": [choices_of(architecture) for architecture in architectures],
+    }
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def pack(folder: Path, out: Path | None = None) -> str:

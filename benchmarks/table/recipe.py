@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nni_count.data import open_data, split_off
 from nni_count.data.sample import Sample
@@ -14,6 +15,8 @@ from nni_count.training.settings import Augmentation
 LONGER = 10
 #: values of the training loss that a row keeps
 LOSSES = 20
+#: of all rows: levels of averages, each in shares of the truth's own squares
+LOSS = {"sppl": {"weight": 1.0, "poolings": ["avg_2x2", "avg_2x2", "avg_2x2"], "normalised": True}}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Recipe:
     map_stride: int = 4
     crop_size: int = 64
     batch_size: int = 8
-    steps: int = 480
+    steps: int = 240
     learning_rate: float = 1e-2
     warm_up: float = 0.1
     gradient_clip: float = 5.0
@@ -61,34 +64,31 @@ class DataSet:
     """A data set of the table.
 
     Args:
-        folder: below the folder of all data.
+        folder: below the folder of all data; or the name and the settings of synthetic ones.
         judging: the share of its training images on which networks are judged; the others train. Its test part is
             never read.
         task: how points become maps.
         augmentation: of the crops.
-        max_side: larger images are scaled down to it, in pixels.
     """
 
-    folder: str
+    folder: str | dict[str, Any]
     judging: float
     task: Counting
     augmentation: Augmentation
-    max_side: int | None = None
 
     def parts(self, data: Path) -> tuple[list[Sample], list[Sample]]:
         """The images that train and those that judge; the draw is the same for all rows."""
-        samples = open_data(data / self.folder, max_side=self.max_side).samples("train")
+        dataset = open_data(data / self.folder if isinstance(self.folder, str) else self.folder)
+        samples = dataset.samples("train")
         return split_off(samples, self.judging, seed=0)
 
 
-#: a crowd at 256 pixels has some fifteen times the density of the whole image: the scale keeps the maps about 1
 SETS: dict[str, DataSet] = {
     "cells": DataSet("vgg_cells", 0.4, Counting(), Augmentation(rotation=0.0, quarter_turns=True)),
     "crowds": DataSet(
-        "shanghaitech/part_A_final",
+        {"path": "synthetic", "train": 300, "level": "easy"},
         1 / 3,
-        Counting(sigma=2.0, kernel_size=11, density_scale=10.0),
+        Counting(sigma=3.0, kernel_size=11),
         Augmentation(),
-        max_side=256,
     ),
 }

@@ -14,6 +14,9 @@ from nni_count.errors import DataError
 #: architectures over which two seeds are compared: the first ones, which are as good as any
 HUNDRED = 100
 
+#: by which rows are compared, and what they are called
+FIGURES = {"error": "error (1 - r² of local densities)", "mae": "MAE", "corrected": "MAE after one factor"}
+
 Figures = Mapping[int, float]
 
 
@@ -38,26 +41,26 @@ def lines(table: Table) -> list[str]:
             f"  seconds of training a row: {np.mean([row.seconds[-1] for row in rows]):.1f}",
             f"  MAE of always the judged crops' own mean: {constant:.1f}",
         ]
-        for corrected in (False, True):
-            found += _ranks(table, data, corrected)
+        for figure in FIGURES:
+            found += _ranks(table, data, figure)
         try:
             found.append(f"  {fit_surrogate(table, data)}")
         except DataError as error:
             found.append(f"  {error}")
     if len(table.data) == 2:
         found.append("between the data sets:")
-        found.append(compared("both seeds", *(table.mae(data, corrected=True) for data in table.data)))
+        found.append(compared("both seeds", *(table.errors(data) for data in table.data)))
     return found
 
 
-def _ranks(table: Table, data: str, corrected: bool) -> list[str]:
+def _ranks(table: Table, data: str, figure: str) -> list[str]:
     """How well an error ranks, and what it goes with."""
-    name = "MAE after one factor" if corrected else "MAE"
-    first, second, both = (table.mae(data, seed=seed, corrected=corrected) for seed in (0, 1, None))
-    longer = table.mae(data, longer=True, corrected=corrected)
+    name = FIGURES[figure]
+    first, second, both = (table.errors(data, seed=seed, figure=figure) for seed in (0, 1, None))
+    longer = table.errors(data, longer=True, figure=figure)
     errors = np.array(list(both.values()))
     found = [
-        f"  {name} from {errors.min():.2f} to {errors.max():.2f}, median {np.median(errors):.2f}",
+        f"  {name} from {errors.min():.3g} to {errors.max():.3g}, median {np.median(errors):.3g}",
         compared("  seed 0 with seed 1, first hundred", _first(first), _first(second)),
         *(
             compared(f"  {what} with ten times the length", some, longer)

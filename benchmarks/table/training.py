@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.table.banks import Crops, Judged
-from benchmarks.table.recipe import LOSSES, Recipe
+from benchmarks.table.recipe import LOSS, LOSSES, Recipe
 from nni_count.architecture import Architecture
 from nni_count.losses import create_loss
 from nni_count.networks import Network, create, initialise
@@ -58,7 +58,8 @@ def train(
 
     Returns:
         ``loss``, its mean over each twentieth of the training; and of each time that it was judged: ``steps``,
-        ``seconds`` (processor time of the training so far, judging left out) and ``counts`` of the judged images.
+        ``seconds`` (processor time of the training so far, judging left out), ``counts`` of the judged images, and
+        ``unexplained``, see :meth:`Judged.judge`.
     """
     torch.manual_seed(seed)
     network = network_of(architecture, recipe)
@@ -66,10 +67,10 @@ def train(
     flat = Flat(network)
     average = flat.weights.detach().clone()
     optimizer = torch.optim.Adam([flat.weights], betas=(0.9, 0.99), fused=True)
-    loss = create_loss("sppl")
+    loss = create_loss(LOSS)
     order = crops.order(seed, recipe.steps * recipe.batch_size).reshape(recipe.steps, recipe.batch_size)
     points = {round(recipe.steps * (number + 1) / recipe.judged) for number in range(recipe.judged)}
-    found: dict[str, Any] = {"loss": [], "steps": [], "seconds": [], "counts": []}
+    found: dict[str, Any] = {"loss": [], "steps": [], "seconds": [], "counts": [], "unexplained": []}
     losses: list[Tensor] = []
     seconds, start = 0.0, time.process_time()
     for step in range(1, recipe.steps + 1):
@@ -88,18 +89,19 @@ def train(
             losses.clear()
         if step in points:
             seconds += time.process_time() - start
-            counts = _judge(network, flat, average, crops, judged, task, recipe)
+            counts, unexplained = _judge(network, flat, average, crops, judged, task, recipe)
             found["steps"].append(step)
             found["seconds"].append(round(seconds, 2))
             found["counts"].append([float(f"{count:.5g}") for count in counts])
+            found["unexplained"].append(unexplained)
             start = time.process_time()
     return found
 
 
 def _judge(
     network: Network, flat: Flat, average: Tensor, crops: Crops, judged: Judged, task: Counting, recipe: Recipe
-) -> np.ndarray:
-    """What the network counts with its averaged weights, and the batch norms' statistics taken anew."""
+) -> tuple[np.ndarray, float]:
+    """What the network answers with its averaged weights, and the batch norms' statistics taken anew."""
     raw = flat.weights.detach().clone()
     flat.weights.detach().copy_(average)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -111,7 +113,7 @@ def _judge(
             network(crops.batch(places)[0])
     for norm in norms:
         norm.momentum = 0.1
-    counts = judged.counts(network.eval(), task)
+    found = judged.judge(network.eval(), task)
     network.train()
     flat.weights.detach().copy_(raw)
-    return counts
+    return found

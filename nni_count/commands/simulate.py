@@ -117,7 +117,7 @@ def _write(run: Run, simulations: Sequence[Simulation]) -> str:
 
 def _write_proposals(run: Run, data: str, label: str, found: Sequence[Found]) -> None:
     for seed, one in enumerate(found[:PROPOSALS]):
-        where = {"strategy": label, "seed": seed, "table": data, "trials": len(one.errors), "table_mae": one.proposed}
+        where = {"strategy": label, "seed": seed, "table": data, "trials": len(one.errors), "table_error": one.proposed}
         file = re.sub(r"[^\w.]+", "-", f"{data} {label} {seed}") + ".yaml"
         write_architecture(replace(one.proposal, provenance=where), run.folder / "proposals" / file)
 

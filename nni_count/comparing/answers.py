@@ -25,10 +25,10 @@ class Answers:
         self.data = data
         self.surrogate = surrogate
         rows = table.select(data)
-        worst = max((row.mae for row in rows if np.isfinite(row.mae)), default=np.inf)
+        worst = max((row.error for row in rows if np.isfinite(row.error)), default=np.inf)
         self._errors: dict[object, list[float]] = {}
         for row in rows:  # a training that ended in no number is as bad as the worst
-            self._errors.setdefault(edges_of(row.architecture), []).append(min(row.mae, worst))
+            self._errors.setdefault(edges_of(row.architecture), []).append(min(row.error, worst))
 
     def ask(self, architecture: Architecture, seed: int) -> tuple[float, float]:
         """What a training gives, and what trainings give on average.

@@ -91,7 +91,7 @@ class Simulation:
             self.searches[self.baseline].exported,
         )
         lines = [
-            f"| {self.data} | regret after {trials} trials | exported: MAE | beside {self.baseline} | p |",
+            f"| {self.data} | regret after {trials} trials | exported: error | beside {self.baseline} | p |",
             "|---|---|---|---|---|",
         ]
         for name, some in sorted(self.searches.items(), key=lambda one: float(one[1].exported.mean())):
@@ -111,10 +111,10 @@ class Simulation:
         seeds = len(self.searches[self.baseline].exported)
         lines += [
             "",
-            f"{seeds} searches a strategy. Regret: of the best tried, above {self.best:.4g}, the lowest MAE that is "
-            "known. Exported: the one whose own training was best; its MAE is the mean of trainings. In brackets: 95%, "
-            f"over {RESAMPLES} resamples of the seeds. p: signs of their differences permuted, after Holm; * below "
-            f"{LEVEL:g}.",
+            f"{seeds} searches a strategy. Regret: of the best tried, above {self.best:.4g}, the lowest error that is "
+            "known. Exported: the one whose own training was best; its error is the mean of trainings. In brackets: "
+            f"95%, over {RESAMPLES} resamples of the seeds. p: signs of their differences permuted, after Holm; "
+            f"* below {LEVEL:g}.",
             "",
             self.about,
         ]

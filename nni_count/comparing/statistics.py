@@ -110,7 +110,11 @@ def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def seed_noise(pairs: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of the logarithm of errors ``(A, 2)``: between architectures, between two seeds of one."""
+    """Standard deviations of the logarithm of errors ``(A, 2)``: between architectures, between two seeds of one.
+
+    By how much a seed is worse for all architectures is left out: it ranks none.
+    """
     logs = np.log(pairs[np.isfinite(pairs).all(1)])
+    logs -= logs.mean(0)
     within = float(np.sqrt(np.mean(np.diff(logs, axis=1) ** 2) / 2))
     return float(np.sqrt(max(0.0, logs.mean(1).var(ddof=1) - within**2 / 2))), within

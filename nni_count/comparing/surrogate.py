@@ -74,8 +74,8 @@ def check_enough(table: Table, data: str) -> tuple[dict[int, float], np.ndarray]
         SettingError: the table has no such data set.
         DataError: it has too few architectures.
     """
-    errors = {number: error for number, error in table.mae(data).items() if 0 < error < np.inf}
-    seeds = [table.mae(data, seed=seed) for seed in sorted({row.seed for row in table.select(data)})[:2]]
+    errors = {number: error for number, error in table.errors(data).items() if 0 < error < np.inf}
+    seeds = [table.errors(data, seed=seed) for seed in sorted({row.seed for row in table.select(data)})[:2]]
     twice = [number for number in errors if len(seeds) > 1 and all(number in of for of in seeds)]
     if len(twice) < FEWEST:
         raise DataError(

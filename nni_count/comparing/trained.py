@@ -15,13 +15,12 @@ import numpy as np
 from nni_count.architecture import CELL_KINDS, Architecture
 from nni_count.errors import ArchitectureError, DataError, SettingError
 from nni_count.ops import NONE
-from nni_count.runs.files import whole
 from nni_count.runs.plain import check_file
 
 FORMAT = "nni-count-table/1"
 OURS = Path(__file__).with_suffix(".npz")  # where `pack` writes
 #: what a row has once a point of its curve, or once a twentieth of its training
-CURVES = ("seconds", "loss", "counts")
+CURVES = ("seconds", "loss", "counts", "unexplained")
 SHARED = ("steps", "truths")  # the same in all rows of a data set and a length
 
 
@@ -42,6 +41,8 @@ class Row:
         seconds: processor time of the training up to there, ``(P,)``; judging is left out.
         counts: what it counted in each image, ``(P, N)``, to three digits; infinite where it was no number.
         truths: the number of points of each image, ``(N,)``.
+        unexplained: of the densities of squares of 16 pixels a side, the share of the variance that its estimates left
+            unexplained, 1 - r², each time that it was judged, ``(P,)``; 0 is perfect.
     """
 
     architecture: Architecture
@@ -56,6 +57,12 @@ class Row:
     seconds: np.ndarray
     counts: np.ndarray
     truths: np.ndarray
+    unexplained: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """What ranks architectures: :attr:`unexplained` at the end of the training."""
+        return float(self.unexplained[-1])
 
     @property
     def curve(self) -> np.ndarray:
@@ -106,8 +113,8 @@ class Table:
             raise SettingError(f"data: {data!r} is not in the table; it has {', '.join(self.data) or 'no rows'}")
         return [row for row in self.rows if (row.data, row.longer) == (data, longer) and seed in (None, row.seed)]
 
-    def mae(
-        self, data: str, *, seed: int | None = None, longer: bool = False, corrected: bool = False
+    def errors(
+        self, data: str, *, seed: int | None = None, longer: bool = False, figure: str = "error"
     ) -> dict[int, float]:
         """Number of an architecture → its error at the end of the training, the mean over its seeds.
 
@@ -115,11 +122,11 @@ class Table:
             data: name of a data set.
             seed: of the training; None for all.
             longer: whether the longer trainings are meant.
-            corrected: after the factor of :attr:`Row.corrected`.
+            figure: ``error``, ``mae`` or ``corrected``, see :class:`Row`.
         """
         errors: dict[int, list[float]] = {}
         for row in self.select(data, seed=seed, longer=longer):
-            errors.setdefault(row.number, []).append(row.corrected if corrected else row.mae)
+            errors.setdefault(row.number, []).append(getattr(row, figure))
         return {number: float(np.mean(some)) for number, some in errors.items()}
 
     def number(self, architecture: Architecture) -> int:
@@ -198,42 +205,6 @@ def _rows(group: dict[str, Any], arrays: Any, architectures: tuple[Architecture,
             **{name: values[place] for name, values in curves.items()},
             **shared,
         )
-
-
-def write_table(
-    path: str | Path, rows: list[dict[str, Any]], architectures: list[Architecture], recipe: dict[str, Any]
-) -> None:
-    """Write a table's file, whole or not at all.
-
-    Args:
-        path: of the file.
-        rows: the fields of :class:`Row` by name, with the architecture's number in its place.
-        architectures: by their number.
-        recipe: plain JSON.
-    """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(f"{row['data']}-{'longer' if row['longer'] else 'short'}", []).append(row)
-    arrays: dict[str, np.ndarray] = {}
-    for name, some in groups.items():
-        facts = [[row[key] for key in ("architecture", "seed", "parameters", "flops")] for row in some]
-        arrays[f"{name}/facts"] = np.array(facts, np.int64)
-        arrays.update({f"{name}/{key}": np.array(some[0][key], np.float32) for key in SHARED})
-        for key in CURVES:
-            values = np.array([row[key] for row in some], float)
-            with np.errstate(over="ignore"):  # an estimate beyond all measure is infinite
-                arrays[f"{name}/{key}"] = np.where(np.isnan(values), np.inf, values).astype(np.float16)
-    header = {
-        "format": FORMAT,
-        "recipe": recipe,
-        "groups": [
-            {"name": name, "data": some[0]["data"], "longer": some[0]["longer"]} for name, some in groups.items()
-        ],
-        "architectures": [choices_of(architecture) for architecture in architectures],
-    }
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    with whole(path) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def choices_of(architecture: Architecture) -> list[Any]:

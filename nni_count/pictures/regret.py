@@ -32,7 +32,7 @@ def draw_regret(sets: Mapping[str, tuple[Mapping[str, Curve], float]], path: str
             (line,) = axes.plot(trials, mean, label=name)
             axes.fill_between(trials, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         axes.axhline(noise, color=INK, linewidth=0.8, linestyle=":", label="deviation between two seeds")
-        axes.set(xlabel="trials", ylabel="regret (MAE)", ylim=(0, None))
+        axes.set(xlabel="trials", ylabel="regret (error)", ylim=(0, None))
         axes.set_title(data, fontsize=11, color=INK, loc="left")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

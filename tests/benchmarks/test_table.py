@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import random_architecture, write_shanghaitech
+from conftest import random_architecture
 from made_up import made_up, table_of
 from samples import synthetic_cells, synthetic_crowds
 from torch import nn
 
 from benchmarks.table import growing
+from benchmarks.table import predictors as predicting
 from benchmarks.table.__main__ import main
 from benchmarks.table.architectures import draw_architectures, flops, parameters
 from benchmarks.table.banks import Crops, Judged
@@ -26,6 +27,7 @@ from nni_count.comparing.statistics import correlation_interval, seed_noise, spe
 from nni_count.comparing.trained import open_table
 from nni_count.data.pixels import normalise
 from nni_count.errors import RunError, SettingError
+from nni_count.searching.proxies import PROXIES
 from nni_count.tasks.counting import Counting
 
 TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibration=4, judged=2)
@@ -35,7 +37,6 @@ TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibra
 def data(tmp_path_factory):
     """The folders of the table's data sets, with a few small images each."""
     root = tmp_path_factory.mktemp("data")
-    write_shanghaitech(root / SETS["crowds"].folder, train=6, test=1)
     cells = root / SETS["cells"].folder
     cells.mkdir()
     for number, sample in enumerate(synthetic_cells(8, size=(64, 64)), 1):
@@ -51,7 +52,7 @@ def data(tmp_path_factory):
 def prepared(data):
     cells = SETS["cells"]
     training, judging = cells.parts(data)
-    return Crops(training, cells.task, cells.augmentation, TINY), Judged(judging, TINY)
+    return Crops(training, cells.task, cells.augmentation, TINY), Judged(judging, cells.task, TINY)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_rows_come_architecture_by_architecture_with_the_longer_ones_between():
     assert [job.architecture for job in short] == sorted(job.architecture for job in short)
     longer = [place for place, job in enumerate(jobs) if job.longer]
     assert {jobs[place].architecture for place in longer} == set(range(LONGER_ONES))
-    assert np.diff(longer).tolist() == [9] * (len(longer) - 1)
+    assert np.diff(longer).tolist() == [17] * (len(longer) - 1)
     assert len({job.file for job in jobs}) == len(jobs)
 
 
@@ -139,13 +140,17 @@ class Brightness(nn.Module):
 
 def test_networks_are_judged_on_the_middle_of_each_quarter():
     samples = [sample for size in ((64, 96), (40, 50)) for sample in synthetic_crowds(2, size=size, people=(9, 30))]
-    judged = Judged(samples, TINY)
-    counts = judged.counts(Brightness(), Counting(density_scale=1))
+    task = Counting(density_scale=1)
+    judged = Judged(samples, task, TINY)
+    counts, unexplained = judged.judge(Brightness(), task)
     assert counts.shape == judged.truths.shape == (16,)
     first = samples[0].read()[0:32, 56:88]  # above and to the right: the middle is at 16 and 72
     assert counts[1] == pytest.approx(float(normalise(first)[0].sum()), rel=1e-4)
     x, y = samples[0].points.T
     assert judged.truths[1] == ((x >= 56) & (x < 88) & (y < 32)).sum() > 0
+    assert judged.local.reshape(16, -1).sum(1) == pytest.approx(judged.truths)
+    bright = np.stack([normalise(crop[None])[0, 0].numpy() for crop in judged.images]).reshape(16, 2, 16, 2, 16)
+    assert unexplained == pytest.approx(1 - np.corrcoef(bright.sum((2, 4)).ravel(), judged.local)[0, 1] ** 2, abs=1e-4)
 
 
 def test_growing_goes_on_where_it_was_stopped(data, grown):
@@ -217,14 +222,27 @@ def test_the_report_tells_agreement_from_noise(tmp_path):
     text = lines(table)
     agreement = [line for line in text if "seed 0 with seed 1" in line]
     assert "1.00   95% in [1.00, 1.00]   (40 architectures)" in agreement[0]
-    assert abs(float(agreement[2].split(": ")[1].split()[0])) < 0.4
+    assert abs(float(agreement[3].split(": ")[1].split()[0])) < 0.4
     assert any("both seeds with ten times the length: 1.00" in line and "(20 arch" in line for line in text)
     assert any("both seeds with ten times the length: 0 architectures are too few" in line for line in text)
     assert sum("surrogate" in line and "of 40 architectures; on those held out" in line for line in text) == 2
-    between, within = seed_noise(np.stack([quality, quality * 1.1], 1))
+    apart = np.where(np.arange(40) % 2, 1.1, 1 / 1.1)
+    between, within = seed_noise(
+        np.stack([quality, 3 * quality * apart], 1)
+    )  # a seed that is worse for all is no noise
     assert within == pytest.approx(np.log(1.1) / np.sqrt(2), rel=0.02)
     assert between > 0.3
     assert seed_noise(generator.uniform(5, 50, (40, 2)))[1] > 0.3
+
+
+def test_proxies_and_beginnings_are_set_beside_the_error(data, tmp_path):
+    rows = made_up(5, [[1 + place, 2 + place] for place in range(5)])
+    told = predicting.lines(table_of(tmp_path / "t.npz", rows, 5), data)
+    assert told[0] == "cells:"
+    assert all(any(name in line for line in told) for name in PROXIES if name != "flops")
+    assert next(line for line in told if "parameters" in line).startswith("  parameters: -1.00")  # as made up
+    assert "1 steps of the other seed, 2 s: 1.00" in told[-1]
+    assert main(["predictors", "--table", str(tmp_path / "none.npz"), "--data", str(data)]) == 2
 
 
 def test_rank_correlation_and_its_interval():

@@ -42,7 +42,7 @@ def test_strategies_are_compared_with_random(table, tmp_path, capsys):
         searches = list(csv.DictReader(file))
     assert [row["seed"] for row in searches] == 2 * list("012345")
     exported = nni_count.read_architecture(tmp_path / "a" / "proposals" / "cells-Random-3.yaml")
-    assert exported.provenance["table_mae"] == pytest.approx(float(searches[3]["exported"]))
+    assert exported.provenance["table_error"] == pytest.approx(float(searches[3]["exported"]))
     assert len(list((tmp_path / "a" / "proposals").iterdir())) == 12
     assert matplotlib.image.imread(tmp_path / "a" / "regret.png").shape[0] > 300
     assert main(["simulate", "--config", str(tmp_path / "a" / "config.yaml"), "--out", str(tmp_path / "b")]) == 0

@@ -36,7 +36,7 @@ def test_it_finds_what_makes_networks_good(table, surrogate):
     good, bad = (random_architecture(0, (operation, "conv_1x1")) for operation in ("dil_conv_3x3", "sep_conv_7x7"))
     assert np.divide(*surrogate.predict([good, bad])) < 0.8
     predicted = surrogate.predict(table.architectures)
-    assert np.corrcoef(np.log(predicted), np.log(list(table.mae("cells").values())))[0, 1] > 0.8
+    assert np.corrcoef(np.log(predicted), np.log(list(table.errors("cells").values())))[0, 1] > 0.8
 
 
 def test_any_regressor_may_be_chosen_and_goes_to_other_processes(table, monkeypatch):
@@ -81,9 +81,9 @@ def test_cells_of_any_size_and_operation_are_described():
 def test_answers_are_the_rows_of_what_was_trained(table, surrogate):
     answers = Answers(table, "cells", surrogate)
     for architecture in table.architectures[:10]:
-        rows = [row.mae for row in table.of(architecture)]
+        rows = [row.error for row in table.of(architecture)]
         assert {answers.ask(architecture, seed) for seed in range(20)} == {(error, np.mean(rows)) for error in rows}
-    assert answers.lowest == min(table.mae("cells").values())
+    assert answers.lowest == min(table.errors("cells").values())
 
 
 def test_answers_of_others_are_the_surrogates_with_the_noise_of_seeds(table, surrogate):

@@ -22,9 +22,9 @@ def test_architectures_are_found_by_what_they_compute(tmp_path):
     assert table.number(Architecture(wanted.extraction, without, ("avg_2x2",))) == 1  # whatever its loss
     with pytest.raises(ArchitectureError, match="none of the 3"):
         table.of(random_architecture(9))
-    assert table.mae("cells") == {0: 1, 1: 2, 2: np.inf}  # what is no number is the worst
+    assert table.errors("cells") == {0: 1, 1: 2, 2: np.inf}  # what is no number is the worst
     with pytest.raises(SettingError, match="'cars' is not in the table; it has cells"):
-        table.mae("cars")
+        table.errors("cars")
 
 
 @pytest.mark.parametrize("content", [b"", b"no table", None])
@@ -49,8 +49,8 @@ def test_one_factor_takes_a_bias_from_the_error(tmp_path):
     rows = made_up(2, [[0], [0]])
     rows[0]["counts"], rows[1]["counts"] = [[20.0, 40.0]], [[11.0, 19.0]]
     table = table_of(tmp_path / "t.npz", rows, 2)
-    assert table.mae("cells") == {0: 15, 1: 1}
-    corrected = table.mae("cells", corrected=True)
+    assert table.errors("cells", figure="mae") == {0: 15, 1: 1}
+    corrected = table.errors("cells", figure="corrected")
     assert corrected[0] == pytest.approx(0, abs=1e-6)
     assert 0.9 < corrected[1] < 1.1
 
@@ -60,4 +60,4 @@ def test_ours_is_part_of_the_package(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="brings no table; grow one"):
         nni_count.open_table()
     table_of(tmp_path / "trained.npz", made_up(2, [[1, 2], [3, 4]]), 2)
-    assert nni_count.open_table().mae("cells") == {0: 1.5, 1: 3.5}
+    assert nni_count.open_table().errors("cells") == {0: 1.5, 1: 3.5}

@@ -79,7 +79,7 @@ def test_an_answer_is_the_tables_row(space, table):
     ]
     strategy, trained = Greedy(samples), Answers(table, "cells")
     found = simulate_search(strategy, space, trained, 30, seed=4)
-    assert found.errors.tolist() == pytest.approx(list(table.mae("cells").values())[:30])
+    assert found.errors.tolist() == pytest.approx(list(table.errors("cells").values())[:30])
     told = [trained.ask(architecture, 4)[0] for architecture in table.architectures[:30]]
     assert strategy.kept == [-error for error in told]
     assert found.proposal.extraction == table.architectures[int(np.argmin(told))].extraction

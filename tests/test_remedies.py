@@ -187,6 +187,7 @@ ELSEWHERE = {
 SETTINGS = {
     r"lower --batch_size, --crop_size or --cache_gb": ("retrain", "search", "trial"),
     r"lower --data.max_side": ("evaluate", "doctor"),
+    r"with --data.max_side": ("evaluate", "doctor", "retrain", "search", "trial"),
     r"lower --num_workers": ("retrain", "search", "trial"),
     r"run it again in another --out": ("demo", "decode", "evaluate", "predict", "compare", "doctor"),
     r"give a time, --random.seconds, or a number of architectures, --random.evaluations": ("trial",),

@@ -17,7 +17,7 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.images import check_whole
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
-from nni_count.errors import Note
+from nni_count.errors import DataError, Note
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views, whole_map
@@ -176,7 +176,10 @@ def _judge(model: Model, sample: Sample, views: int) -> Figures:
         warnings.warn(f"{sample.path}: {word}", stacklevel=3)
     image = sample.read()
     start = time.perf_counter()
-    estimate = estimate_map(model.network, model.task, normalise(image), views)
+    try:
+        estimate = estimate_map(model.network, model.task, normalise(image), views)
+    except DataError as error:
+        raise DataError(f"{sample.source}: {error}") from error
     seconds = time.perf_counter() - start
     known = estimate, sample, image.shape[:2]
     return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}

@@ -87,12 +87,12 @@ def predict(
         try:
             word = check_whole(path)
             image = scaled_down(read_image(path, oriented=True, **reading), model.max_side)
+            estimate = model.map(image, views)
         except DataError as error:
-            faults.append(str(error))
+            faults.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
         if word:
             warnings.warn(f"{path}: {word}", stacklevel=2)
-        estimate = model.map(image, views)
         row: dict[str, Any] = {"image": str(path)}
         row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
         if run is not None and table is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: bounds of what is decoded, so that a small file cannot fill the memory
 MAX_PIXELS, MAX_BYTES = 1 << 27, 1 << 30
-DECODING = 12  # bytes a pixel while it is decoded
+DECODING = 40  # bytes a pixel while it is decoded, normalised and drawn upon
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _EXIF_ORIENTATION, _KIND_OF_PAGE = 0x0112, 0x00FE
 #: where a point goes when a stored image of width w and height h is turned as its camera says, by EXIF's number

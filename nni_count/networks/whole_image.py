@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nni_count.errors import SettingError
+from nni_count.errors import DataError, SettingError
 from nni_count.networks.network import Network
+from nni_count.runs.memory import is_for_memory, within_memory
+
+FARTHEST, BREADTH = 2048, 64  # pixels: half the length and the breadth of the strip on which a network's reach is found
 
 #: how often an image is looked at → the quarter turns, and whether it is mirrored before
 VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
@@ -26,6 +30,8 @@ def check_views(views: int) -> None:
 def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
     """The map of a whole image: padded to what the network needs by repeating the border, and cropped back.
 
+    Where the memory does not suffice, it is made tile by tile, which gives the same map.
+
     Args:
         network: in evaluation mode.
         image: ``(3, H, W)``, normalised.
@@ -37,12 +43,26 @@ def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
 
     Raises:
         SettingError: there is no such number of views.
+        DataError: the image does not fit into the memory, neither whole nor in tiles.
     """
     check_views(views)
+    try:
+        with within_memory() if _device(network).type == "cpu" else nullcontext():
+            return _map(network, image, views)
+    except (MemoryError, RuntimeError) as error:
+        if not is_for_memory(error):
+            raise
+    return _by_tiles(network, image, views)  # here, when what the attempt took is free again
+
+
+def _device(network: Network) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _map(network: Network, image: Tensor, views: int) -> Tensor:
     height, width = image.shape[-2:]
     stride, multiple = network.map_stride, network.multiple
-    device = next(network.parameters()).device
-    batch = image[None].to(device, memory_format=torch.channels_last)
+    batch = image[None].to(_device(network), memory_format=torch.channels_last)
     batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
     maps = []
     for turns, mirrored in VIEWS[views]:
@@ -51,3 +71,68 @@ def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
         maps.append(found.flip(-1) if mirrored else found)
     output = torch.stack(maps).mean(0)
     return output[..., : -(-height // stride), : -(-width // stride)]
+
+
+def _by_tiles(network: Network, image: Tensor, views: int) -> Tensor:
+    """:func:`whole_map` of tiles that overlap as far as the network sees, of the largest size that fits."""
+    height, width = image.shape[-2:]
+    margin = reach(network, image.shape[0])
+    for pieces in () if margin is None else (2, 4, 8, 16, 32):
+        side = -(-max(height, width) // (pieces * network.multiple)) * network.multiple
+        try:
+            with within_memory() if _device(network).type == "cpu" else nullcontext():
+                rows = range(0, height, side)
+                return torch.cat([_row_of_tiles(network, image, views, top, side, margin or 0) for top in rows], -2)
+        except (MemoryError, RuntimeError) as error:
+            if not is_for_memory(error):
+                raise
+    why = "" if margin is not None else ", and its network sees images as a whole, so that they cannot be cut"
+    remedy = "scale it down (of a data set: with --data.max_side)"
+    raise DataError(f"an image of {width}×{height} pixels does not fit into the memory{why}; {remedy}")
+
+
+def _row_of_tiles(network: Network, image: Tensor, views: int, top: int, side: int, margin: int) -> Tensor:
+    height, width = image.shape[-2:]
+    found = []
+    for left in range(0, width, side):
+        above, before = min(top, margin), min(left, margin)
+        tile = image[:, top - above : top + side + margin, left - before : left + side + margin]
+        rows, columns = (
+            slice(skipped // network.map_stride, -(-(skipped + min(side, rest)) // network.map_stride))
+            for skipped, rest in ((above, height - top), (before, width - left))
+        )
+        found.append(_map(network, tile, views)[..., rows, columns])
+    return torch.cat(found, -1)
+
+
+@torch.inference_mode()
+def reach(network: Network, channels: int = 3) -> int | None:
+    """How far from a pixel, in pixels, a map may depend on it: a multiple of ``network.multiple``.
+
+    None where that is more than :data:`FARTHEST`, or the map depends on the size of the image, as of networks that pool
+    over all of it.
+
+    Args:
+        network: in evaluation mode.
+        channels: of its images.
+    """
+    stride, multiple = network.map_stride, network.multiple
+    middle = -(-FARTHEST // multiple) * multiple
+    draw = torch.Generator().manual_seed(0)
+    strip = torch.randn(1, channels, multiple * -(-BREADTH // multiple), 2 * middle, generator=draw)
+    spot = strip.clone()
+    spot[..., middle : middle + multiple] = torch.nan  # which all that depends on it is, too
+    farthest = 0
+    for axes in ((-2, -1), (-1, -2)):
+        across, half, whole = (
+            network(part.transpose(*axes).to(_device(network))).transpose(*axes)
+            for part in (spot, strip[..., :middle], strip)
+        )
+        told = across.isnan().flatten(0, -2).any(0).nonzero()
+        first, last = (int(told.min()), int(told.max())) if len(told) else (0, across.shape[-1] - 1)
+        farthest = max(farthest, middle - first * stride, (last + 1) * stride - middle)
+        cells = (middle - farthest) // stride
+        noise = 1e-4 * float(whole.abs().max())
+        if cells <= 0 or not torch.allclose(half[..., :cells], whole[..., :cells], rtol=0, atol=noise):
+            return None
+    return -(-farthest // multiple) * multiple

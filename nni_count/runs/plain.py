@@ -21,7 +21,20 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Plain(_Safe):
-    """Makes plain values: no dates, sets or bytes, nor numbers of thousands of digits."""
+    """Makes plain values: no dates, sets or bytes, nor numbers of thousands of digits, nor a key twice."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Called for every mapping; afterwards the keys that it merges (``<<``) stand among its own."""
+        if not hasattr(node, "keys_are_checked"):
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if (key.tag, key.value) in seen:
+                        problem = f"the key {key.value[:40]!r} occurs twice"
+                        raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                    seen.add((key.tag, key.value))
+            node.keys_are_checked = True
+        super().flatten_mapping(node)
 
 
 class _Dumper(yaml.SafeDumper):

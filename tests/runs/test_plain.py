@@ -38,6 +38,9 @@ MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]
         ("\0", "not YAML"),
         ('"\\ud800"', "not YAML"),
         ("a\n---\nb", "line 2"),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}", "line 2: the key 'c' occurs twice"),
+        ("0: 1\n1: 2\n0: 3", "line 3: the key '0' occurs twice"),
+        ("x: &m {a: 1}\ny: {<<: *m, a: 2, a: 3}", "the key 'a' occurs twice"),
     ],
 )
 def test_what_is_not_plain_or_too_much_is_refused_at_once(text, message):
@@ -53,6 +56,8 @@ def test_what_is_plain_comes_back():
     both = [1]
     assert parse_yaml(dump_yaml([both, both])) == [[1], [1]]
     assert "&" not in dump_yaml([both, both])
+    merged = "x: &m {<<: {a: 3}, a: 1}\ny: {<<: *m, a: 2}"
+    assert parse_yaml(merged) == {"x": {"a": 1}, "y": {"a": 2}}
     assert parse_yaml("x: &m {a: 1}\ny: {<<: *m, b: 2}") == {"x": {"a": 1}, "y": {"a": 1, "b": 2}}
 
 

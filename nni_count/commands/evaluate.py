@@ -25,7 +25,7 @@ from nni_count.pictures.estimates import Estimate, draw_estimates
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
-from nni_count.runs.tables import write_table
+from nni_count.runs.tables import GrowingTable
 from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Figures, Task, create_task, mean
 
@@ -95,7 +95,12 @@ def evaluate(
     prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
     run = None if out is None else open_run(out, "evaluate", settings)
 
-    rows = [_judge(model, sample, views) for sample in samples]
+    growing = None if run is None else GrowingTable(run.folder / "per_image.csv", ["name"])
+    rows = []
+    for sample in samples:
+        rows.append(_judge(model, sample, views))
+        if growing is not None:
+            growing.add({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in rows[-1].items()})
     seconds = [row["seconds"] for row in rows]
     report: dict[str, Any] = {
         **task.summarise(rows, prior),
@@ -118,8 +123,6 @@ def evaluate(
         "model": model.facts,
     }
     if run is not None:
-        short = [{name: f"{v:.4f}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
-        write_table(run.folder / "per_image.csv", short)
         _draw(model, samples, rows, prior, views, run.folder / "worst.png")
         write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report

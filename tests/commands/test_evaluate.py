@@ -7,7 +7,7 @@ from conftest import random_architecture
 
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.data import open_data
-from nni_count.errors import RunError, SettingError
+from nni_count.errors import DataError, RunError, SettingError
 from nni_count.metrics.maps import MAP_PROTOCOLS
 from nni_count.model import Model
 from nni_count.networks import create
@@ -51,6 +51,16 @@ def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
             assert report["maps"][protocol][figure] == pytest.approx(expected, abs=1e-3)
         assert text.count(f"({protocol})") == 2
     assert (report["psnr"], report["map_protocol"]) == (report["maps"]["csrnet"]["psnr"], "csrnet")
+
+
+def test_what_was_judged_before_a_damaged_image_stands(model, shanghaitech, tmp_path):
+    samples = open_data(shanghaitech).samples("test")
+    content = samples[2].path.read_bytes()
+    samples[2].path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="IMG_3"):
+        evaluate(model=model, data=shanghaitech, out=tmp_path / "run")
+    rows = list(csv.DictReader(open(tmp_path / "run" / "per_image.csv")))
+    assert [row["name"] for row in rows] == [sample.name for sample in samples[:2]]
 
 
 def test_without_a_folder_nothing_is_written(model, shanghaitech, tmp_path, monkeypatch):

@@ -72,6 +72,8 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
         return data
     if isinstance(data, Mapping):
         return _described(data, {"format": format, **settings})
+    if not isinstance(data, (str, Path)):
+        raise SettingError(f"data: {data!r:.80} is no path; give one folder")
     asked = {"path": str(data), **({"format": format} if format else {}), **settings}
     if str(data) in SYNTHETIC and format is None:
         check_settings(SYNTHETIC[str(data)], str(data), settings)

@@ -409,3 +409,9 @@ def test_clicks_of_one_kind_can_be_chosen(tmp_path):
 def test_a_table_of_clicks_that_is_wrong_is_said(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         clicks(tmp_path, text).samples("all")
+
+
+def test_what_is_no_path_is_refused():
+    for odd in (5, ["a", "b"], {"path": ["a"]}, {"path": None}):
+        with pytest.raises(SettingError, match="is no path; give one folder"):
+            open_data(odd)

@@ -5,26 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
 from nni_count.runs.ranges import Range, check
-from nni_count.searching.nni import DartsLightningModule, LayerChoice, ModelSpace
-from strategies.darts import DARTS, DartsModule
+from nni_count.searching.nni import LayerChoice, ModelSpace
+from strategies.darts import DARTS
 from strategies.fused import fuse
 from strategies.partial_layer import REMEDY, Channels, PartialLayer, narrow
-
-
-class PartialChannelModule(DartsModule):
-    """Draws channels anew before each phase."""
-
-    def resample(self) -> dict[str, Any]:
-        for layer in self.supernet_modules():
-            if isinstance(layer, PartialLayer):
-                layer.channels.drawn.clear()
-        sample: dict[str, Any] = super().resample()
-        return sample
 
 
 class PartialChannel(DARTS):
@@ -94,9 +82,6 @@ class PartialChannel(DARTS):
                 _check_shape(f"{name} ({choice.label}), {place}", candidate, cast(int, width))
         listed = candidates if isinstance(choice.candidates, dict) else list(candidates.values())
         return PartialLayer(listed, memo[choice.label], settings["softmax"], choice.label, channels=self._shared)
-
-    def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
-        return PartialChannelModule(training_module, **self.module_settings())
 
 
 def _channels(candidate: nn.Module) -> int | None:

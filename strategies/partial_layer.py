@@ -135,6 +135,11 @@ class PartialLayer(DifferentiableMixedLayer):
         """``(B, C, H, W)`` → the same shape."""
         return self.channels.rejoin(features, super().forward(self.channels.share(features)))
 
+    def resample(self, memo: Any) -> dict[str, Any]:
+        """Before each phase other channels are drawn."""
+        self.channels.drawn.clear()
+        return {}
+
     def freeze(self, sample: Any) -> nn.Module:
         """The chosen candidate, past which the other channels go on passing."""
         return PartialOperation(super().freeze(sample), EvenChannels(self.channels.k, self.channels.random))

@@ -10,7 +10,7 @@ from nni_count.pictures.cells import draw_cells
 from nni_count.runs.run import Run
 from nni_count.searching.cost import CostTable
 from nni_count.searching.nni import Probabilities
-from nni_count.searching.space import Space
+from nni_count.searching.space import PERTURBATION, Space
 
 
 def strongest(
@@ -21,9 +21,12 @@ def strongest(
     rule: str = "paper",
     table: CostTable | None = None,
 ) -> Architecture:
-    """The architecture that a rule reads from a strategy's sample and probabilities, and that keeps to a budget."""
+    """The architecture that a rule reads from a strategy's sample and probabilities, and that keeps to a budget.
+
+    Those of a perturbation are read as the paper reads those of α and β.
+    """
     provenance = {**provenance, "decode": rule}
-    architecture = space.architecture(sample, probabilities, provenance, rule)
+    architecture = space.architecture(sample, probabilities, provenance, "paper" if rule == PERTURBATION else rule)
     if table is None:
         return architecture
     own = space.sample(architecture)

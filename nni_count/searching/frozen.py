@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -23,16 +23,19 @@ def frozen(space: M, sample: Mapping[str, Any]) -> M:
         space: mutated by a strategy, or not.
         sample: label → choice.
     """
-    return copy.deepcopy(_view(space, dict(sample)))
+    return copy.deepcopy(view(space, dict(sample)))
 
 
-def _view(module: M, sample: dict[str, Any]) -> M:
-    view = copy.copy(module)
-    view._modules = {
-        name: child.freeze(sample) if isinstance(child, MutableModule) else child and _view(child, sample)
+def view(module: M, sample: dict[str, Any], still: Container[str] = ()) -> M:
+    """What :func:`frozen` copies, sharing all weights; choices whose label is in ``still`` remain open."""
+    seen = copy.copy(module)
+    seen._modules = {
+        name: child.freeze(sample)
+        if isinstance(child, MutableModule) and str(getattr(child, "label", "")) not in still
+        else child and view(child, sample, still)
         for name, child in module._modules.items()
     }
-    return view
+    return seen
 
 
 def recalibrate(network: nn.Module, images: Iterable[Tensor]) -> None:

@@ -14,13 +14,14 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
 from nni_count.data.splits import take_off
-from nni_count.errors import RunError, SettingError
+from nni_count.errors import Interrupted, RunError, SettingError
+from nni_count.networks.devices import find_device
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
 from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
-from nni_count.searching.cost import cost_table
-from nni_count.searching.decoding import strongest
+from nni_count.searching.cost import CostTable, cost_table
+from nni_count.searching.decoding import strongest, write
 from nni_count.searching.job import Job
 from nni_count.searching.nni import (
     Lightning,
@@ -31,10 +32,11 @@ from nni_count.searching.nni import (
     architecture_logits,
     mend,
 )
+from nni_count.searching.perturbation import by_perturbation, judging_batches, load_weights
 from nni_count.searching.random_search import draw
 from nni_count.searching.recipe import SpaceTraining
 from nni_count.searching.settings import Decoding
-from nni_count.searching.space import Space
+from nni_count.searching.space import PERTURBATION, Space
 from nni_count.searching.verification import distinct, perturbed
 from nni_count.searching.warm_up import WarmUp
 from nni_count.training.batches import CropLoader, crop_loader
@@ -82,7 +84,7 @@ def search_one_shot(
     ]
     table = cost_table(cast(Space, job.space), decoding.cost) if decoding.cost else None
     # a space that the strategy cannot handle is said before a folder is made
-    space = _mutated(job.space, strategy).to(memory_format=torch.channels_last)
+    space = mutated(job.space, strategy).to(memory_format=torch.channels_last)
     if table and not architecture_logits(space):
         raise without_alpha(strategy)
     validation = None
@@ -101,7 +103,7 @@ def search_one_shot(
             loaders,
             job.seed,
             job.provenance,
-            rule=decoding.rule,
+            rule="paper" if decoding.rule == PERTURBATION else decoding.rule,
             table=table,
             validation=validation,
             early_stop=budget.early_stop,
@@ -137,19 +139,40 @@ def search_one_shot(
         )
         trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
-    proposals = _proposals(cast(Space, job.space), after_epoch, decoding.rule, job.seed)
+    found, rule = after_epoch.found, after_epoch.rule
+    if decoding.rule == PERTURBATION and rank() == 0:
+        found, rule = _perturbed(job, space, run, found), PERTURBATION
+        write(
+            strongest(cast(Space, space), found["sample"], found["probabilities"], found["provenance"], rule, table),
+            run,
+        )
+    proposals = _proposals(cast(Space, space), found, table, rule, job.seed)
     return distinct(proposals, max(1, budget.verify.candidates))
 
 
-def _proposals(space: Space, after_epoch: AfterEpoch, rule: str, seed: int) -> Iterator[Architecture]:
+def _perturbed(job: Job, space: ModelSpace, run: Run, found: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`by_perturbation` finds in the checkpoint that ``nni-count decode`` reads."""
+    batches = judging_batches(job.parts[1], job.task, job.crops, cast(Space, space).map_stride, job.seed)
+    load_weights(space, torch.load(file := run.last_checkpoint, map_location="cpu", weights_only=True), file)
+    device = find_device(job.compute.accelerator)
+    try:
+        return by_perturbation(space, found, batches, job.task, job.seed, device)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"{run.folder}: interrupted in its decoding by perturbation; continue with --resume, or nni-count decode"
+        ) from error
+
+
+def _proposals(
+    space: Space, found: dict[str, Any], table: CostTable | None, rule: str, seed: int
+) -> Iterator[Architecture]:
     """What the search has found, whatever stands in its folder since, then what it might have found as well."""
     generator = np.random.RandomState(seed)
-    found = after_epoch.found
     learned = found["sample"], found["probabilities"]
     while True:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* won on all kept edges")  # said after the epoch
-            proposed = strongest(space, *learned, found["provenance"], rule, after_epoch.table)
+            proposed = strongest(space, *learned, found["provenance"], rule, table)
         yield proposed
         while not found["probabilities"]:
             yield draw(cast(ModelSpace, space), generator)
@@ -161,7 +184,12 @@ def without_alpha(strategy: Strategy) -> SettingError:
     return SettingError(f"cost: {type(strategy).__name__} has no α that could learn to keep to it; choose DARTS")
 
 
-def _mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:
+def mutated(space: ModelSpace, strategy: OneShotStrategy) -> ModelSpace:
+    """A space whose choices are all trained at once, in place.
+
+    Raises:
+        SettingError: the strategy cannot search it.
+    """
     try:
         return strategy.mutate_model(space)
     except (TypeError, ValueError) as error:

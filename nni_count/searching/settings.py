@@ -13,7 +13,7 @@ from nni_count.errors import SettingError
 from nni_count.ops import SKIP
 from nni_count.runs.ranges import Range, check
 from nni_count.searching.cost import Cost
-from nni_count.searching.space import RULES
+from nni_count.searching.space import DECODES
 from nni_count.training.settings import Budget, check_choice, timer
 
 
@@ -113,7 +113,8 @@ class Decoding:
     """How an architecture is read from α and β after an epoch, and judged.
 
     Args:
-        rule: ``paper``: edges by β, operations by α; ``joint``: edges by β × their best real operation, and that one.
+        rule: ``paper``: edges by β, operations by α; ``joint``: edges by β × their best real operation, and that one;
+            ``perturbation``: at the end of the search, what the trained space can least do without.
         cost: what the network of the found architecture may cost; α and β learn to keep to it, and what still lies
             above it is replaced by cheaper operations.
         validation_images: of the half for the architecture, on which the architecture that is strongest after an
@@ -125,5 +126,5 @@ class Decoding:
     validation_images: Annotated[int, Range(0)] = 10
 
     def __post_init__(self) -> None:
-        check_choice("decode", self.rule, RULES)
+        check_choice("decode", self.rule, DECODES)
         check(Decoding, vars(self))

@@ -58,4 +58,8 @@ class Space(Protocol):
 #: α; ``joint`` the edges of largest β × largest α of a real operation
 RULES = ("paper", "joint")
 
+#: by what removals cost, whatever α and β are (:func:`nni_count.searching.perturbation.by_perturbation`)
+PERTURBATION = "perturbation"
+DECODES = (*RULES, PERTURBATION)
+
 SPACE_MEMBERS = ("forward", "loss", "architecture", "sample", "map_stride", "multiple", "settings")

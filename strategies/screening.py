@@ -17,7 +17,7 @@ from nni_count.searching.nni import nni_strategies
 from nni_count.searching.proxies import PROXIES
 
 #: what an untrained network is asked: so many images of noise, and their side
-IMAGES, SIDE = 16, 64
+IMAGES, SIDE = 16, 32
 
 
 class Screening(nni_strategies.Random):

@@ -7,7 +7,7 @@ from nni_count.errors import SettingError
 from nni_count.networks import create, number_of_parameters
 from nni_count.searching.multi_trial.record import CombinedSpace
 from nni_count.searching.multi_trial.search import seed_strategy
-from strategies import Screening
+from strategies import Screening, screening
 
 
 class Engine:
@@ -38,19 +38,22 @@ def parameters(architectures):
 
 
 def test_the_most_promising_come_first_and_each_once():
-    small = parameters(proposed(draws=30))
-    large = parameters(proposed(draws=30, proxies=["parameters"]))
+    small = parameters(proposed(draws=16))
+    large = parameters(proposed(draws=16, proxies=["parameters"]))
     assert small == sorted(small)
     assert large == sorted(large, reverse=True)
     assert small[-1] < large[-1]
-    everything = proposed(most=99, draws=30)
-    assert len(everything) == 30
-    assert len({str(architecture.to_dict()) for architecture in everything}) == 30
+    everything = proposed(most=99, draws=16)
+    assert len(everything) == 16
+    assert len({str(architecture.to_dict()) for architecture in everything}) == 16
 
 
-def test_a_seed_draws_the_same_and_proxies_are_ranked_together():
+def test_a_seed_draws_the_same_and_proxies_are_ranked_together(monkeypatch):
+    monkeypatch.setattr(screening, "IMAGES", 4)
+    monkeypatch.setattr(screening, "SIDE", 16)
+
     def cells(**settings):
-        return [architecture.to_dict() for architecture in proposed(draws=12, **settings)]
+        return [architecture.to_dict() for architecture in proposed(draws=6, **settings)]
 
     both = ["swap", "-synflow"]
     assert cells(proxies=both) == cells(proxies=both) != cells(proxies=both, seed=1)

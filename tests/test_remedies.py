@@ -156,6 +156,15 @@ ELSEWHERE = {
         "commands/test_search.py::test_an_interrupted_first_epoch_can_be_resumed"
     ),
     r"interrupted; --resume begins epoch": "commands/test_search.py::test_an_interrupted_first_epoch_can_be_resumed",
+    r"interrupted in its decoding by perturbation; continue with --resume, or nni-count decode": (
+        "commands/test_decode.py::test_a_search_decodes_by_perturbation_as_decode_does_later"
+    ),
+    r"are not here, or come from a class; give --data": (
+        "commands/test_decode.py::test_what_cannot_be_perturbed_is_said_before_anything_is_computed"
+    ),
+    r"maps: are written into --out; give that folder too": (
+        "commands/test_predict.py::test_maps_are_kept_where_they_are_asked_for"
+    ),
     r"interrupted in its verification; continue with --resume": (
         "searching/test_verification.py::test_a_search_ends_with_the_best_of_its_candidates"
     ),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from nni_count.data import DataSetting, open_data
 from nni_count.data.images import check_whole
@@ -96,12 +97,14 @@ def evaluate(
     run = None if out is None else open_run(out, "evaluate", settings)
 
     growing = None if run is None else GrowingTable(run.folder / "per_image.csv", ["name"])
-    rows = []
-    for sample in samples:
-        rows.append(_judge(model, sample, views))
+    rows, seconds = [], []
+    for sample in tqdm(samples, "evaluating", unit="image", leave=False, disable=None):  # at a terminal alone
+        row, took = _judge(model, sample, views)
+        rows.append(row)
+        seconds.append(took)
         if growing is not None:
-            growing.add({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in rows[-1].items()})
-    seconds = [row["seconds"] for row in rows]
+            named = {"name": sample.name, **row, "seconds": took}
+            growing.add({name: f"{v:.4f}" if isinstance(v, float) else v for name, v in named.items()})
     report: dict[str, Any] = {
         **task.summarise(rows, prior),
         **_by_group(model, samples, rows, prior),
@@ -173,7 +176,8 @@ def _notes(
         )
 
 
-def _judge(model: Model, sample: Sample, views: int) -> Figures:
+def _judge(model: Model, sample: Sample, views: int) -> tuple[Figures, float]:
+    """The figures of an image, and how long it took, in seconds."""
     word = check_whole(sample.path) if sample.path else ""
     if word:
         warnings.warn(f"{sample.path}: {word}", stacklevel=3)
@@ -185,7 +189,7 @@ def _judge(model: Model, sample: Sample, views: int) -> Figures:
         raise DataError(f"{sample.source}: {error}") from error
     seconds = time.perf_counter() - start
     known = estimate, sample, image.shape[:2]
-    return {"name": sample.name, **model.task.measure(*known), **model.task.examine(*known), "seconds": seconds}
+    return {**model.task.measure(*known), **model.task.examine(*known)}, seconds
 
 
 def _by_group(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+from tqdm import tqdm
+
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
-from nni_count.errors import DataError, Note
+from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views
-from nni_count.runs.files import write_image, write_text
+from nni_count.runs.files import whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import GrowingTable
@@ -30,6 +33,7 @@ def predict(
     white: Annotated[int, Range(1, 65535)] | None = None,
     page: Annotated[int, Range(1)] | None = None,
     views: int = 1,
+    maps: bool = False,
     accelerator: str = "auto",
     devices: int = 1,
     task_class: type[Task] | None = None,
@@ -46,6 +50,8 @@ def predict(
         white: the value that is white in images of 16 bits, such as 4095; as the model was trained where not given.
         page: of files that have several, from 1; likewise.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
+        maps: whether ``out`` gets the estimated maps too, an ``.npy`` file ``(K, h, w)`` float32 for each image, in the
+            task's unit.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
@@ -58,6 +64,7 @@ def predict(
     Raises:
         DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
             before.
+        SettingError: maps are asked for without ``out``, or a setting is out of its range.
     """
     settings: dict[str, Any] = {
         "images": images,
@@ -65,11 +72,14 @@ def predict(
         "white": white,
         "page": page,
         "views": views,
+        "maps": maps,
         "accelerator": accelerator,
         "task_class": task_class,
     }
     check_views(views)
     check(predict, {"white": white, "page": page})
+    if maps and out is None:
+        raise SettingError("maps: are written into --out; give that folder too, or leave maps out")
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):
@@ -83,7 +93,7 @@ def predict(
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     taken: set[str] = set()
-    for path in paths:
+    for path in tqdm(paths, "estimating", unit="image", leave=False, disable=None):  # at a terminal alone
         try:
             word = check_whole(path)
             image = scaled_down(read_image(path, oriented=True, **reading), model.max_side)
@@ -94,10 +104,13 @@ def predict(
         if word:
             warnings.warn(f"{path}: {word}", stacklevel=2)
         row: dict[str, Any] = {"image": str(path)}
-        row |= {name: round(value, 2) for name, value in task.numbers(estimate).items()}
+        row |= {name: _rounded(value) for name, value in task.numbers(estimate).items()}
         if run is not None and table is not None:
             row["overlay"] = _free_name(path.stem, task.noun, taken)
             write_image(run.folder / row["overlay"], task.draw(image, estimate))
+            if maps:
+                with whole(run.folder / row["overlay"].replace(".jpg", ".npy")) as temporary:
+                    np.save(temporary, estimate)
             table.add(row)
         rows.append(row)
     if run is not None:
@@ -106,6 +119,11 @@ def predict(
         others = "" if run is None or not rows else f", the others are in {out}"
         raise DataError(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults))
     return rows
+
+
+def _rounded(value: float) -> float:
+    """To hundredths, and what is smaller than one to four digits."""
+    return round(value, 2) if abs(value) >= 1 else float(f"{value:.4g}")
 
 
 def _notes(model: Model, reading: dict[str, int | None]) -> Iterator[str | Note]:

@@ -9,7 +9,7 @@ from nni_count.architecture import read_architecture
 from nni_count.cli import main
 from nni_count.commands.decode import decode
 from nni_count.commands.search import search
-from nni_count.errors import NNICountError, RunError, SettingError
+from nni_count.errors import Interrupted, NNICountError, RunError, SettingError
 from nni_count.ops import SKIP
 from nni_count.runs.plain import dump_yaml
 from nni_count.searching.settings import Decoding, SearchBudget, Verification
@@ -120,6 +120,10 @@ def candidates(monkeypatch):
     return found
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def one_batch(monkeypatch):
     monkeypatch.setattr("nni_count.searching.perturbation.BATCHES", 1)
@@ -127,10 +131,15 @@ def one_batch(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("strategy", [PartialChannel, ENAS, pytest.param(GDAS, marks=pytest.mark.slow)])
-def test_a_search_decodes_by_perturbation_as_decode_does_later(strategy, tmp_path, capsys, one_batch, candidates):
+def test_a_search_decodes_by_perturbation_as_decode_does_later(
+    strategy, tmp_path, capsys, one_batch, candidates, monkeypatch
+):
     run = tmp_path / "run"
     space = TwoOperations(width=64 if strategy is PartialChannel else 16, stem_stride=4, map_stride=4)
-    found = search(space=space, strategy=strategy(), out=run, budget=ONE_STEP, **SMALL)
+    with monkeypatch.context() as stopped, pytest.raises(Interrupted, match="continue with --resume, or nni-count dec"):
+        stopped.setattr("nni_count.searching.perturbation.Removals.costs", interrupt)
+        search(space=space, strategy=strategy(), out=run, budget=ONE_STEP, **SMALL)
+    found = search(space=space, strategy=strategy(), out=run, budget=ONE_STEP, resume=True, **SMALL)
     assert read_architecture(run / "architecture.yaml") == found
     assert found.provenance["decode"] == "perturbation"
     assert "26/26 " in capsys.readouterr().out
@@ -186,6 +195,7 @@ def test_what_cannot_be_perturbed_is_said_before_anything_is_computed(run, tmp_p
     for gone in (tmp_path / "gone", "{class_path: os.system, init_args: {}}", "their_data.Images", "3", "{path: [1]}"):
         strategy("strategies.gdas.GDAS", gone)
         refused("give --data")
+        refused("holds no trained space of this kind", data="synthetic")  # as it says
     strategy("strategies.gdas.GDAS", seed="often")
     refused("config.yaml is damaged")
     strategy("strategies.gdas.GDAS")

@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import sys
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from conftest import random_architecture
 
 from nni_count.cli import main
-from nni_count.commands.predict import predict
+from nni_count.commands.predict import _rounded, predict
 from nni_count.data.origin import Origin
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, save_model
@@ -46,6 +47,31 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
     assert [float(r["count"]) for r in csv.DictReader(open(tmp_path / "out" / "counts.csv"))] == [
         r["count"] for r in rows
     ]
+
+
+def test_maps_are_kept_where_they_are_asked_for(model, photos, tmp_path):
+    rows = predict(photos, model=model, out=tmp_path / "out", maps=True)
+    for row in rows:
+        kept = np.load(tmp_path / "out" / row["overlay"].replace(".jpg", ".npy"))
+        assert kept.dtype == np.float32
+        np.testing.assert_array_equal(kept, model.map(row["image"]))
+    predict(photos, model=model, out=tmp_path / "plain")
+    assert not list((tmp_path / "plain").glob("*.npy"))
+    with pytest.raises(SettingError, match="maps: are written into --out"):
+        predict(photos, model=model, maps=True)
+
+
+def test_small_numbers_keep_their_digits():
+    assert [_rounded(value) for value in (1234.567, 1.004, 0.0123456, 3e-7, 0.0)] == [1234.57, 1.0, 0.01235, 3e-7, 0.0]
+
+
+def test_a_terminal_sees_how_far_it_is(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    predict(photos, model=model)
+    assert "estimating" in capsys.readouterr().err
+    monkeypatch.undo()
+    predict(photos, model=model)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_was_counted_before_the_disk_was_full_stands(model, photos, tmp_path, monkeypatch):

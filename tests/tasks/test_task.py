@@ -177,6 +177,7 @@ def test_another_task_from_retraining_to_prediction(tmp_path):
     report = evaluate(model=loaded, data=Colours(), out=tmp_path / "evaluation")
     rows = list(csv.DictReader(open(tmp_path / "evaluation" / "per_image.csv")))
     assert list(rows[0]) == ["name", "close", "error", "seconds"]
+    assert "seconds" not in report  # once, as seconds_per_image
     assert report["close"] == pytest.approx(np.mean([float(row["close"]) for row in rows]), abs=1e-4)
     assert (report["main_metric"], report["larger_is_better"]) == ("close", True)
     assert not {"mae", "people", "constant_mae"} & set(report)

@@ -30,7 +30,7 @@ SEEDS = (0, 1)
 #: the first so many architectures are also trained for longer
 LONGER_ONES = 20
 #: after so many short trainings comes a longer one
-SHORT_ONES = 16
+SHORT_ONES = 40
 
 RECIPE = "recipe.json"
 
@@ -104,7 +104,7 @@ class Grower:
     def row(self, job: Job) -> dict[str, Any]:
         """Train one, and write its file whole."""
         crops, judged = self.prepared(job.data)
-        recipe = self.recipe.longer() if job.longer else self.recipe
+        recipe = self.recipe.of(SETS[job.data], job.longer)
         architecture = self.architectures[job.architecture]
         row = {
             **asdict(job),

@@ -75,14 +75,14 @@ def test_any_ten_architectures_have_one_of_every_tenth_by_parameters():
 
 
 def test_rows_come_architecture_by_architecture_with_the_longer_ones_between():
-    jobs = list(plan(200))
+    jobs = list(plan(400))
     short = [job for job in jobs if not job.longer]
     assert short[:4] == [Job(0, data, seed, False) for data in SETS for seed in SEEDS]
-    assert len(set(short)) == len(short) == 200 * len(SETS) * len(SEEDS)
+    assert len(set(short)) == len(short) == 400 * len(SETS) * len(SEEDS)
     assert [job.architecture for job in short] == sorted(job.architecture for job in short)
     longer = [place for place, job in enumerate(jobs) if job.longer]
     assert {jobs[place].architecture for place in longer} == set(range(LONGER_ONES))
-    assert np.diff(longer).tolist() == [17] * (len(longer) - 1)
+    assert np.diff(longer).tolist() == [41] * (len(longer) - 1)
     assert len({job.file for job in jobs}) == len(jobs)
 
 
@@ -120,9 +120,10 @@ def test_a_training_is_its_seed_and_learns(prepared):
 
 
 def test_the_longer_recipe_is_the_same_in_ten_times_the_steps():
-    longer = Recipe().longer()
-    assert longer.steps == 10 * Recipe().steps
-    assert dataclasses.replace(longer, steps=Recipe().steps, judged=Recipe().judged) == Recipe()
+    for data in SETS.values():
+        short, longer = Recipe().of(data), Recipe().of(data, longer=True)
+        assert (short.steps, longer.steps) == (data.times * Recipe().steps, 10 * data.times * Recipe().steps)
+        assert dataclasses.replace(longer, steps=short.steps, judged=short.judged) == short
 
 
 class Brightness(nn.Module):

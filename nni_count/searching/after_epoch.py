@@ -17,7 +17,9 @@ from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
 from nni_count.networks import Network
+from nni_count.pictures.progress import draw_progress
 from nni_count.runs.run import Run, Stop
+from nni_count.searching.certainty import AGREEMENT, ENTROPY, agreement, entropy
 from nni_count.searching.cost import CostTable
 from nni_count.searching.decoding import strongest, write
 from nni_count.searching.frozen import frozen, recalibrate
@@ -82,6 +84,7 @@ class AfterEpoch(Callback):
     """What stands in the run folder after an epoch, and what makes a resumed run equal an uninterrupted one.
 
     Logs ``alpha/…``, ``beta/…``, ``alpha_entropy`` (mean of the choices, 1 where all candidates are equally likely),
+    ``agreement`` (share of the choices that are as they were an epoch before),
     ``validation_…``, the task's main metric (``validation_mae`` for counting), and ``cost`` of the architecture that is
     strongest now.
 
@@ -111,12 +114,15 @@ class AfterEpoch(Callback):
     #: what the last whole epoch found: the strategy's sample, its probabilities, and the provenance
     found: dict[str, Any] = field(default_factory=dict, init=False)
     history: list[Architecture] = field(default_factory=list, init=False)
+    #: what the picture shows of each epoch
+    epochs: list[dict[str, float]] = field(default_factory=list, init=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "loaders": [loader.state_dict() for loader in self.loaders],
             "found": self.found,
             "history": [architecture.to_dict() for architecture in self.history],
+            "epochs": self.epochs,
         }
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -127,6 +133,7 @@ class AfterEpoch(Callback):
             loader.load_state_dict(place)
         self.found = state["found"]
         self.history = [Architecture.from_dict(found) for found in state["history"]]
+        self.epochs = state.get("epochs", [])  # of searches before there was a picture
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.listen()
@@ -150,6 +157,7 @@ class AfterEpoch(Callback):
                 "before is kept. Lower --learning_rate, with --resume or in another --out"
             )
         alphas, betas = read_probabilities(module)
+        before = self.found.get("sample", {})
         self.found = {
             "sample": export_sample(module),
             "probabilities": {**alphas, **betas},
@@ -168,15 +176,31 @@ class AfterEpoch(Callback):
             self.rule,
             self.table,
         )
-        module.log_dict(self._metrics(module, architecture, alphas, betas), prog_bar=False)
+        metrics = self._metrics(module, architecture, alphas, betas)
+        if before:
+            metrics[AGREEMENT] = agreement(before, self.found["sample"])
+        module.log_dict(metrics, prog_bar=False)
+        shown = {name: value for name, value in metrics.items() if name in self.panels and math.isfinite(value)}
+        self.epochs = [*self.epochs, shown]
         if trainer.is_global_zero:
             write(architecture, self.run)
+            if shown:
+                draw_progress(self.epochs, self.panels, self.run.folder / "progress.png")
         if trainer.current_epoch >= getattr(module, "warmup_epochs", 0):
             self.history = [*self.history, architecture][-(self.early_stop.unchanged or 0) - 1 :]
             reason = self.early_stop.reason(self.history)
             if reason:
                 print(f"\nThe search ends: {reason}", flush=True)
                 trainer.should_stop = True
+
+    @property
+    def panels(self) -> dict[str, str]:
+        """Title by name of what the picture shows."""
+        shown = {ENTROPY: "entropy of α, 1: undecided", AGREEMENT: "choices as an epoch before"}
+        if self.validation:
+            metric = self.validation.task.main_metric
+            shown[f"validation_{metric}"] = f"validation {metric.upper()} of the strongest"
+        return shown
 
     def _metrics(
         self, module: Any, architecture: Architecture, alphas: Probabilities, betas: Probabilities
@@ -188,7 +212,7 @@ class AfterEpoch(Callback):
             for choice, value in choices.items()
         }
         if alphas:
-            metrics["alpha_entropy"] = entropy(alphas)
+            metrics[ENTROPY] = entropy(alphas)
         if self.table:
             metrics["cost"] = architecture.provenance["cost"]["value"]
         if self.validation:
@@ -196,16 +220,6 @@ class AfterEpoch(Callback):
                 module.model, architecture
             )
         return metrics
-
-
-def entropy(probabilities: Probabilities) -> float:
-    """The mean entropy of choices, each as a share of the largest that it can have: 0 is decided, 1 undecided."""
-    shares = [
-        -sum(p * math.log(p) for p in choices.values() if p > 0) / math.log(len(choices))
-        for choices in probabilities.values()
-        if len(choices) > 1
-    ]
-    return sum(shares) / len(shares) if shares else 0.0
 
 
 def _rounded(probabilities: Probabilities) -> Probabilities:

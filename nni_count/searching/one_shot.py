@@ -20,6 +20,7 @@ from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
 from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
+from nni_count.searching.certainty import certainty
 from nni_count.searching.cost import CostTable, cost_table
 from nni_count.searching.decoding import strongest, write
 from nni_count.searching.job import Job
@@ -139,6 +140,8 @@ def search_one_shot(
         )
         trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+    if rank() == 0 and after_epoch.epochs:
+        print(f"\n{certainty(after_epoch.epochs[-1])}", flush=True)
     found, rule = after_epoch.found, after_epoch.rule
     if decoding.rule == PERTURBATION and rank() == 0:
         found, rule = _perturbed(job, space, run, found), PERTURBATION

@@ -4,7 +4,7 @@ import pytest
 import torch
 from samples import random_sample
 
-from nni_count.searching.after_epoch import entropy
+from nni_count.searching.certainty import agreement, certainty, entropy
 from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.settings import EarlyStop
 from search_spaces import AMSNetSpace
@@ -37,6 +37,14 @@ def test_a_search_ends_when_the_architecture_stays():
 def test_entropy_is_a_share_of_the_largest():
     assert entropy({"a": {0: 0.5, 1: 0.5}, "b": {0: 1.0, 1: 0.0}}) == pytest.approx(0.5)
     assert entropy({}) == 0.0
+
+
+def test_what_a_search_says_of_its_certainty():
+    before = {"a": "skip", "b": [0, 2], "c": 1, "d": 1}
+    assert agreement(before, {"a": "skip", "b": [0, 1], "c": 1, "d": 0}) == 0.5
+    said = certainty({"agreement": 0.5, "alpha_entropy": 0.98765})
+    assert "50% of the choices are as they were an epoch before, α has 0.988 of the entropy" in said
+    assert "one epoch tells nothing" in certainty({"validation_mae": 3.0})
 
 
 @pytest.mark.parametrize("strategy", [DARTS, GDAS, PartialChannel])

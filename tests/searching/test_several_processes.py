@@ -103,5 +103,6 @@ def check(folder, strategy, settings):
         "config.yaml",
         "images.json",
         "metrics.csv",
+        "progress.png",
         "tensorboard",
     ]

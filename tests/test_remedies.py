@@ -165,6 +165,9 @@ ELSEWHERE = {
     r"maps: are written into --out; give that folder too": (
         "commands/test_predict.py::test_maps_are_kept_where_they_are_asked_for"
     ),
+    r"Trainings tell more: --verify.candidates 8": (
+        "searching/test_verification.py::test_a_search_ends_with_the_best_of_its_candidates"
+    ),
     r"interrupted in its verification; continue with --resume": (
         "searching/test_verification.py::test_a_search_ends_with_the_best_of_its_candidates"
     ),

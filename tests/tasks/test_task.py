@@ -111,7 +111,7 @@ def test_maps_go_where_their_pixels_go(position, rotation, scale, quarter_turns)
     inside = target.any(0) & ~(crop == (124, 116, 104)).all(2)
     assert inside.mean() > 0.1
     # at the edges of the blocks pixels are mixed, values are not
-    assert np.quantile(np.abs(shown - target)[:, inside], 0.6) < 0.01
+    assert np.quantile(np.abs(shown - target)[:, inside], 0.5) < 0.01
 
 
 def test_beyond_the_image_a_map_is_zero():

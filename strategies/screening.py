@@ -34,7 +34,7 @@ class Screening(nni_strategies.Random):
         SettingError: a proxy is unknown.
     """
 
-    def __init__(self, *, draws: Annotated[int, Range(1)] = 200, proxies: Sequence[str] = ("-parameters",)):
+    def __init__(self, *, draws: Annotated[int, Range(1)] = 200, proxies: Sequence[str] = ("-synflow",)):
         check(Screening.__init__, locals(), "strategy.")
         unknown = [name for name in proxies if name.removeprefix("-") not in PROXIES]
         if unknown or not proxies:

@@ -1,4 +1,4 @@
-"""What several tests need: synthetic images, architectures drawn at random, spaces of other operations and nodes."""
+"""What several tests need: synthetic images, random architectures, spaces of other operations and nodes, a task."""
 
 import random
 from dataclasses import replace
@@ -8,8 +8,21 @@ from torch import nn
 from nni_count.architecture import CELL_KINDS, EXTRACTION, FUSION
 from nni_count.data.synthetic import CellStream, CrowdStream
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
+from nni_count.tasks.task import Task
 from search_spaces import AMSNetSpace
 from search_spaces.cell import SearchedCell
+
+
+class Maps(Task):
+    """Regresses maps, whatever their sums; of it a loss alone is asked."""
+
+    main_metric = "error"
+
+    def target(self, sample, shape, stride):
+        raise NotImplementedError
+
+    def measure(self, estimate, sample, shape):
+        raise NotImplementedError
 
 
 def synthetic_crowds(number, *, start=0, **settings):

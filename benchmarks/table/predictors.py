@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +19,23 @@ from nni_count.searching.proxies import PROXIES
 
 #: crops that a proxy sees
 CROPS = 16
+#: what ``SIZES`` has not
+OTHERS = {name: proxy for name, proxy in PROXIES.items() if name not in ("parameters", "flops")}
 
 
-def untrained(table: Table, data: str, root: Path) -> dict[str, Figures]:
+def untrained(table: Table, data: str, root: Path) -> Mapping[str, Figures]:
     """Proxy → number of an architecture → figure, of the network that the table trained, as it began with seed 0."""
     recipe, chosen = replace(Recipe(), crops=CROPS), SETS[data]
     crops = Crops(chosen.parts(root)[0], chosen.task, chosen.augmentation, recipe)
     images, targets = crops.batch(np.arange(CROPS))
-    found: dict[str, dict[int, float]] = {name: {} for name in PROXIES}
+    found: dict[str, dict[int, float]] = {name: {} for name in OTHERS}
     for number in table.errors(data):
         torch.manual_seed(0)
         network = network_of(table.architectures[number], recipe)
         initialise(network)
-        for name, proxy in PROXIES.items():
+        for name, proxy in OTHERS.items():
             found[name][number] = proxy(network, images, targets)
-    return dict(found)
+    return found
 
 
 def begun(table: Table, data: str) -> list[str]:
@@ -58,7 +61,6 @@ def lines(table: Table, root: Path) -> list[str]:
         for name, of in SIZES.items():
             found.append(compared(name, {row.number: of(row) for row in table.select(data)}, errors))
         for name, figures in untrained(table, data, root).items():
-            if name not in ("parameters", "flops"):
-                found.append(compared(name, figures, errors))
+            found.append(compared(name, figures, errors))
         found += begun(table, data)
     return found

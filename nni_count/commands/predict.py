@@ -109,7 +109,7 @@ def predict(
             row["overlay"] = _free_name(path.stem, task.noun, taken)
             write_image(run.folder / row["overlay"], task.draw(image, estimate))
             if maps:
-                with whole(run.folder / row["overlay"].replace(".jpg", ".npy")) as temporary:
+                with whole((run.folder / row["overlay"]).with_suffix(".npy")) as temporary:
                     np.save(temporary, estimate)
             table.add(row)
         rows.append(row)

@@ -161,9 +161,10 @@ def features(architecture: Architecture) -> dict[str, float]:
     Which operation is on each edge; and of each kind of cell how many there are of each; weights, at the same channels
     and so as FLOPs are; the longest path, in operations with weights and in pixels; nodes that give zeros.
     """
-    found = {f"{kind} {source}{EDGE}{node} {name}": 1.0 for kind, node, source, name in edges_of(architecture)}
+    every = edges_of(architecture)
+    found = {f"{kind} {source}{EDGE}{node} {name}": 1.0 for kind, node, source, name in every}
     for kind in architecture.kinds:
-        edges = [edge[1:] for edge in edges_of(architecture) if edge[0] == kind.name]
+        edges = [edge[1:] for edge in every if edge[0] == kind.name]
         for *_, name in edges:
             found[f"{kind.name} {name}"] = found.get(f"{kind.name} {name}", 0.0) + 1.0
         depth, reach = [[0.0] * (len(kind.inputs) + kind.nodes) for _ in range(2)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import product
 
 import torch
@@ -46,13 +48,19 @@ def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
         DataError: the image does not fit into the memory, neither whole nor in tiles.
     """
     check_views(views)
+    found = _fitting(network, lambda: _map(network, image, views))
+    return _by_tiles(network, image, views) if found is None else found
+
+
+def _fitting(network: Network, make: Callable[[], Tensor]) -> Tensor | None:
+    """What is made, or None where the memory does not suffice; what the attempt took is then free again."""
     try:
         with within_memory() if _device(network).type == "cpu" else nullcontext():
-            return _map(network, image, views)
+            return make()
     except (MemoryError, RuntimeError) as error:
         if not is_for_memory(error):
             raise
-    return _by_tiles(network, image, views)  # here, when what the attempt took is free again
+    return None
 
 
 def _device(network: Network) -> torch.device:
@@ -79,16 +87,17 @@ def _by_tiles(network: Network, image: Tensor, views: int) -> Tensor:
     margin = reach(network, image.shape[0])
     for pieces in () if margin is None else (2, 4, 8, 16, 32):
         side = -(-max(height, width) // (pieces * network.multiple)) * network.multiple
-        try:
-            with within_memory() if _device(network).type == "cpu" else nullcontext():
-                rows = range(0, height, side)
-                return torch.cat([_row_of_tiles(network, image, views, top, side, margin or 0) for top in rows], -2)
-        except (MemoryError, RuntimeError) as error:
-            if not is_for_memory(error):
-                raise
+        found = _fitting(network, partial(_in_tiles, network, image, views, side, margin or 0))
+        if found is not None:
+            return found
     why = "" if margin is not None else ", and its network sees images as a whole, so that they cannot be cut"
     remedy = "scale it down (of a data set: with --data.max_side)"
     raise DataError(f"an image of {width}×{height} pixels does not fit into the memory{why}; {remedy}")
+
+
+def _in_tiles(network: Network, image: Tensor, views: int, side: int, margin: int) -> Tensor:
+    rows = range(0, image.shape[-2], side)
+    return torch.cat([_row_of_tiles(network, image, views, top, side, margin) for top in rows], -2)
 
 
 def _row_of_tiles(network: Network, image: Tensor, views: int, top: int, side: int, margin: int) -> Tensor:

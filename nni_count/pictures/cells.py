@@ -12,7 +12,7 @@ from torch import nn
 
 from nni_count.architecture import Architecture, CellKind
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 if TYPE_CHECKING:  # matplotlib takes long to import
     from matplotlib.axes import Axes
@@ -34,8 +34,7 @@ def draw_cells(architecture: Architecture, path: str | Path) -> None:
     it there is a dot, and the results of a node's operations flow down into it. So no two labels ever meet, however
     many edges there are.
     """
-    with whole(path) as temporary:
-        _cells_figure(architecture).savefig(temporary, format="png", dpi=130)
+    write_figure(path, _cells_figure(architecture), dpi=130)
 
 
 def _cells_figure(architecture: Architecture) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nni_count.architecture import Architecture
 from nni_count.pictures.cells import INK, draw_cells
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 COSTS = {"search_seconds": "search time in seconds", "parameters": "parameters"}
 
@@ -48,8 +48,7 @@ def draw_comparison(
     axes.legend(title="strategy (runs)", fontsize=9)
     figure.suptitle("dots: runs; diamonds: means with standard deviations", fontsize=10, color=INK)
     figure.supxlabel("\n".join(textwrap.wrap(caption, 150)), fontsize=7.5, color=INK)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)
 
 
 def draw_side_by_side(architectures: Mapping[str, Architecture], path: str | Path) -> None:
@@ -74,5 +73,4 @@ def draw_side_by_side(architectures: Mapping[str, Architecture], path: str | Pat
     for axes, name, picture in zip(grid, architectures, pictures, strict=False):
         axes.imshow(picture)
         axes.set_title(name, fontsize=12, color=INK, loc="left")
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 
 @dataclass(frozen=True)
@@ -53,5 +53,4 @@ def draw_estimates(rows: Sequence[Estimate], path: str | Path, unit: str = "") -
             panel.set_title(title, fontsize=11, parse_math=False)
         for panel in axes:
             panel.set_axis_off()
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    write_figure(path, figure, dpi=100)

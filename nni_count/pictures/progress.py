@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nni_count.pictures.cells import INK
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 
 def draw_progress(epochs: Sequence[Mapping[str, float]], panels: Mapping[str, str], path: str | Path) -> None:
@@ -28,6 +28,6 @@ def draw_progress(epochs: Sequence[Mapping[str, float]], panels: Mapping[str, st
         axes.set(xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
         axes.set_title(panels[name], fontsize=10, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.grid(alpha=0.3)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)

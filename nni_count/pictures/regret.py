@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nni_count.pictures.cells import INK
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -37,5 +37,4 @@ def draw_regret(sets: Mapping[str, tuple[Mapping[str, Curve], float]], path: str
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.suptitle("mean over seeds with its 95% interval", fontsize=10, color=INK)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.pictures.cells import INK
-from nni_count.runs.files import whole
+from nni_count.runs.files import write_figure
 
 
 def draw_verification(rows: Sequence[Mapping[str, Any]], metric: str, path: str | Path) -> None:
@@ -40,5 +40,4 @@ def draw_verification(rows: Sequence[Mapping[str, Any]], metric: str, path: str 
         axes.grid(alpha=0.3)
         axes.margins(0.12)
     figure.suptitle("candidates, trained for real; the better half of each round goes on", fontsize=10, color=INK)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    write_figure(path, figure)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
 #: how the names of files begin that are still being written
 UNFINISHED = ".unfinished-"
@@ -62,6 +63,12 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     data = cv2.imencode(Path(path).suffix, image[:, :, ::-1])[1]  # its own writer tells of no full disk
     with whole(path) as temporary:
         temporary.write_bytes(data.tobytes())
+
+
+def write_figure(path: str | Path, figure: Figure, dpi: int = 110) -> None:
+    """Write a figure of matplotlib's as a PNG, whole or not at all."""
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def remove_unfinished(folder: Path) -> None:

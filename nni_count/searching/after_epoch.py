@@ -180,12 +180,13 @@ class AfterEpoch(Callback):
         if before:
             metrics[AGREEMENT] = agreement(before, self.found["sample"])
         module.log_dict(metrics, prog_bar=False)
-        shown = {name: value for name, value in metrics.items() if name in self.panels and math.isfinite(value)}
+        panels = self.panels
+        shown = {name: metrics[name] for name in panels if math.isfinite(metrics.get(name, math.nan))}
         self.epochs = [*self.epochs, shown]
         if trainer.is_global_zero:
             write(architecture, self.run)
             if shown:
-                draw_progress(self.epochs, self.panels, self.run.folder / "progress.png")
+                draw_progress(self.epochs, panels, self.run.folder / "progress.png")
         if trainer.current_epoch >= getattr(module, "warmup_epochs", 0):
             self.history = [*self.history, architecture][-(self.early_stop.unchanged or 0) - 1 :]
             reason = self.early_stop.reason(self.history)

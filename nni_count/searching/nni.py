@@ -51,6 +51,9 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
 for handler in logging.getLogger("nni").handlers:
     handler.setLevel(logging.WARNING)  # what else it has to say stands in its log files
 
+# we say ourselves why a strategy ends
+logging.getLogger("nni.nas.strategy.base").setLevel(logging.CRITICAL)
+
 # it tells that there are no validation data, and that this is as it should be
 logging.getLogger("nni.nas.evaluator.pytorch.lightning").addFilter(
     lambda record: "Safe to ignore" not in str(record.msg)

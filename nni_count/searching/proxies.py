@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterator
@@ -43,23 +44,15 @@ def synflow(network: Network, images: Tensor, targets: Tensor) -> float:
 
     Batch norms are as they begin, without effect; ``skip`` has no weights, and counts by what it lets through.
     """
-    weights = list(network.parameters())
-    signs = [weight.detach().sign() for weight in weights]
-    kind, training = weights[0].dtype, network.training
-    try:
-        network.double().eval()
-        with torch.no_grad():
-            for weight in weights:
-                weight.abs_()
-        response = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
-        gradients = torch.autograd.grad(response, weights, allow_unused=True)
-        found = [(w.detach(), gradient) for w, gradient in zip(weights, gradients, strict=True) if gradient is not None]
-        total = sum(float((weight * gradient).abs().sum()) for weight, gradient in found)
-    finally:
-        network.to(kind).train(training)
-        with torch.no_grad():
-            for weight, sign in zip(weights, signs, strict=True):
-                weight.mul_(sign)
+    positive = copy.deepcopy(network).double().eval()
+    weights = list(positive.parameters())
+    with torch.no_grad():
+        for weight in weights:
+            weight.abs_()
+    response = positive(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+    gradients = torch.autograd.grad(response, weights, allow_unused=True)
+    found = [(w.detach(), gradient) for w, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+    total = sum(float((weight * gradient).abs().sum()) for weight, gradient in found)
     return math.log(total) if total > 0 else -math.inf
 
 

@@ -50,9 +50,10 @@ def test_files_and_folders_are_counted(model, photos, tmp_path):
 
 
 def test_maps_are_kept_where_they_are_asked_for(model, photos, tmp_path):
+    (photos / "b.png").rename(photos / "b.jpg.png")
     rows = predict(photos, model=model, out=tmp_path / "out", maps=True)
     for row in rows:
-        kept = np.load(tmp_path / "out" / row["overlay"].replace(".jpg", ".npy"))
+        kept = np.load(tmp_path / "out" / f"{row['overlay'].removesuffix('.jpg')}.npy")
         assert kept.dtype == np.float32
         np.testing.assert_array_equal(kept, model.map(row["image"]))
     predict(photos, model=model, out=tmp_path / "plain")

@@ -7,29 +7,17 @@ import nni.nas.strategy as nni_strategies
 import numpy as np
 import pytest
 import torch
+from samples import Maps
 from torch import nn
 
 from nni_count.errors import RunError, TrainingError
 from nni_count.searching.nni import InputChoice, LayerChoice, ModelSpace
 from nni_count.searching.perturbation import Removals, by_perturbation, load_weights
-from nni_count.tasks.task import Task
 from strategies import DARTS, ENAS, GDAS, GumbelDARTS, PartialChannel, Proxyless, RandomOneShot
 
 MIXING = (DARTS, GumbelDARTS, nni_strategies.DARTS, nni_strategies.GumbelDARTS)
 DRAWING = (GDAS, Proxyless, RandomOneShot, ENAS, nni_strategies.Proxyless, nni_strategies.RandomOneShot)
 CPU = torch.device("cpu")
-
-
-class Maps(Task):
-    """Regresses maps."""
-
-    main_metric = "error"
-
-    def target(self, sample, shape, stride):
-        raise NotImplementedError
-
-    def measure(self, estimate, sample, shape):
-        raise NotImplementedError
 
 
 class Times(nn.Module):

@@ -3,12 +3,12 @@ from collections import Counter
 import pytest
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
+from samples import Maps
 from torch import nn
 
 from nni_count.errors import SettingError
 from nni_count.searching.nni import read_probabilities
 from nni_count.tasks.counting import Counting
-from nni_count.tasks.task import Task
 from search_spaces import AMSNetSpace
 from strategies import ENAS, RandomOneShot
 from strategies.enas import Controller
@@ -28,18 +28,6 @@ def module_of(strategy):
 @pytest.fixture
 def module():
     return module_of(RandomOneShot())
-
-
-class Maps(Task):
-    """Regresses maps, whatever their sums."""
-
-    main_metric = "error"
-
-    def target(self, sample, shape, stride):
-        raise NotImplementedError
-
-    def measure(self, estimate, sample, shape):
-        raise NotImplementedError
 
 
 def batch(people=3):

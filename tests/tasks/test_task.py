@@ -111,7 +111,10 @@ def test_maps_go_where_their_pixels_go(position, rotation, scale, quarter_turns)
     inside = target.any(0) & ~(crop == (124, 116, 104)).all(2)
     assert inside.mean() > 0.1
     # at the edges of the blocks pixels are mixed, values are not
-    assert np.quantile(np.abs(shown - target)[:, inside], 0.5) < 0.01
+    around = np.ones((3, 3), np.uint8)
+    even = inside & np.all([cv2.erode(one, around) == cv2.dilate(one, around) for one in target], axis=0)
+    assert even.mean() > 0.02
+    assert np.quantile(np.abs(shown - target)[:, even], 0.9) < 0.01
 
 
 def test_beyond_the_image_a_map_is_zero():

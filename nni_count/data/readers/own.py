@@ -68,7 +68,7 @@ class OwnData(Dataset):
         found = self.part("all")
         if self.faults and len(found) < 2:
             return found if split == "train" else []  # that there are too few would say nothing new
-        rest, test = divide(self.part("all"), self.test_fraction, self.split_seed)
+        rest, test = divide(found, self.test_fraction, self.split_seed)
         return test if split == "test" else rest
 
     def everything(self) -> list[Sample]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from typing import Any
@@ -18,9 +17,6 @@ from nni_count.searching.nni import (
     TrainingEndEvent,
     TrainingServiceExecutionEngine,
 )
-
-# we say ourselves why a strategy ends
-logging.getLogger("nni.nas.strategy.base").setLevel(logging.CRITICAL)
 
 PATIENCE = 3  # trials that may fail before any succeeds
 

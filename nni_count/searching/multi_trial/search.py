@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -32,9 +31,6 @@ from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space
 from nni_count.searching.verification import distinct
 from nni_count.training.settings import Compute
-
-# we say ourselves why a strategy ends
-logging.getLogger("nni.nas.strategy.base").setLevel(logging.CRITICAL)
 
 
 def search_by_trials(

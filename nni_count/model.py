@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from nni_count.architecture import Architecture
@@ -148,7 +148,7 @@ def save_model(model: Model, path: str | Path) -> None:
         "facts": json.dumps(model.facts),
     }
     with whole(path) as temporary:
-        save_file(weights, temporary, metadata=header)
+        temporary.write_bytes(save(weights, metadata=header))  # its own writer tells of a full disk in words of its own
     model.file = Path(path)
 
 

@@ -32,6 +32,7 @@ from nni_count.cli import main
 pytestmark = pytest.mark.slow
 
 SECONDS, BYTES, LETTERS = 30, 2 << 30, 500
+WAITS = 10 * SECONDS  # after which it is taken for one that waits for ever
 SMALL = "--data synthetic --data.train 8 --data.test 2 --data.size 48 --crop_size 32 --batch_size 2 --accelerator cpu"
 SPACE = "--space AMSNetSpace --space.width 16 --space.map_stride 4 --limit_train_batches 1 --validation_images 1"
 RETRAIN = f"retrain {SMALL} --network mcnn --max_steps 3 --out {{folder}}/run"
@@ -162,7 +163,7 @@ def one(number, seed, base, seen):
     out, err = io.StringIO(), io.StringIO()
     seen.clear()
     Path("/proc/self/clear_refs").write_text("5")
-    begun, wrong, code = time.monotonic(), [], None
+    begun, wrong, code = time.process_time(), [], None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(line)
@@ -171,7 +172,7 @@ def one(number, seed, base, seen):
     lines = (out.getvalue() + err.getvalue()).splitlines()
     status = Path("/proc/self/status").read_text()
     used = int(status.partition("VmHWM:")[2].split()[0]) << 10
-    seconds = time.monotonic() - begun
+    seconds = time.process_time() - begun  # what it costs, whatever else the machine does
     if code not in (0, 2):
         wrong.append(f"exit code {code}")
     wrong += [
@@ -249,7 +250,7 @@ def fuzz(number, seed=0, seconds=None, first=0):
                 work(range(at, first + number), seed, base, writing)
             os.close(writing)
             begun, unread = at, b""
-            while select.select([reading], [], [], SECONDS + 5)[0] and (piece := os.read(reading, 1 << 16)):
+            while select.select([reading], [], [], WAITS)[0] and (piece := os.read(reading, 1 << 16)):
                 *lines, unread = (unread + piece).split(b"\n")
                 for found in map(json.loads, lines):
                     begun = found.get("begun", begun)
@@ -265,7 +266,7 @@ def fuzz(number, seed=0, seconds=None, first=0):
                 os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
             if at == begun and (seconds is None or time.monotonic() - started < seconds):
-                wrong.append(f"{begun}: ended the process or took more than {SECONDS} s (status {status})")
+                wrong.append(f"{begun}: ended the process or took more than {WAITS} s (status {status})")
                 print(wrong[-1], flush=True)
                 at += 1
     finally:

@@ -1,6 +1,8 @@
 import inspect
 import json
 import os
+import resource
+import signal
 import time
 
 import numpy as np
@@ -213,6 +215,23 @@ def test_no_model_with_a_weight_that_is_not_finite_is_written_or_loaded(model, t
     with pytest.raises(ModelError, match="is not written: its weight"):
         save_model(model, path)
     assert path.read_bytes() == whole
+
+
+def test_a_full_disk_is_told_by_the_models_name_and_the_one_before_stays(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    before, ignored = path.read_bytes(), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as told:
+            save_model(model, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert told.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_a_pipe_is_no_model(tmp_path):

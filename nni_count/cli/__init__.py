@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from nni_count.cli.faults import answer, guarded
+from nni_count.cli.faults import answer, guarded, tell
 from nni_count.errors import SettingError, shortened
 from nni_count.plugins import Entries
 
@@ -96,7 +96,7 @@ def _help() -> str:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"nni-count: error: {shortened(' '.join(message.split()))}", file=sys.stderr)
+    tell(f"error: {shortened(' '.join(message.split()))}")
     return code
 
 

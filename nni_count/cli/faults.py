@@ -12,7 +12,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib import metadata
 from typing import IO, Any
 
@@ -73,6 +73,14 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
     )
 
 
+def tell(line: str) -> None:
+    """Write a line of ours on stderr, below a bar that stands there."""
+    if getattr(sys.stdout, "inline", False):
+        with suppress(OSError):  # no room
+            print(flush=True)
+    print("\n" * getattr(sys.stderr, "inline", False) + f"nni-count: {line}", file=sys.stderr)
+
+
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
@@ -110,10 +118,12 @@ def guarded() -> Iterator[None]:
     """
     main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
     before = signal.signal(signal.SIGTERM, _interrupt) if main else None
+    of_threads, threading.excepthook = threading.excepthook, _to_log
     try:
         with _own_stderr() as stderr, redirect_stdout(_patient(sys.stdout)), redirect_stderr(_patient(stderr)):
             yield
     finally:
+        threading.excepthook = of_threads
         if main:
             signal.signal(signal.SIGTERM, before)
 
@@ -137,6 +147,11 @@ def _own_stderr() -> Iterator[Any]:
         _SAID.pop().close()
 
 
+def _to_log(failed: threading.ExceptHookArgs) -> None:
+    """What ends a thread of a library, such as tensorboard's, which tells the one that waits for it."""
+    os.write(2, "".join(traceback.format_exception(failed.exc_value)).encode(errors="replace"))
+
+
 def _is_two(stream: Any) -> bool:
     try:
         return bool(stream.fileno() == 2)
@@ -158,6 +173,8 @@ class Patient:
     Letters that it cannot show are escaped.
     """
 
+    inline = False  # whether a line is begun, such as a bar
+
     def __init__(self, stream: Any):
         self._stream = stream
         if isinstance(stream, io.TextIOWrapper):
@@ -167,6 +184,7 @@ class Patient:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        self.inline = text[-1] not in "\r\n" if text else self.inline
         try:
             return int(self._stream.write(text))
         except BrokenPipeError:

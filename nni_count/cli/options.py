@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Container
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from nni_count.cli.faults import tell
 from nni_count.cli.given import read_configuration
 from nni_count.cli.help import rows
 from nni_count.errors import NNICountError, Note, SettingError
@@ -132,7 +132,7 @@ def _one_line_warning(message: Warning | str, category: type[Warning], filename:
     # what libraries say to those who program with them is not for those who call a command
     if issubclass(category, UserWarning) and "site-packages" not in filename.replace("site-packages/nni_count", ""):
         kind = "note" if issubclass(category, Note) else "warning"
-        print(f"nni-count: {kind}: {' '.join(str(message).split())}", file=sys.stderr)
+        tell(f"{kind}: {' '.join(str(message).split())}")
 
 
 def _last_line(error: BaseException) -> str:

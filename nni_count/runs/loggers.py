@@ -18,14 +18,15 @@ from nni_count.runs.tables import write_table
 class _ContinuedWriter(ExperimentWriter):
     """Goes on with a ``metrics.csv`` that is there; Lightning would remove it when a run is resumed.
 
-    Rows of the steps that a resumed run does again are taken out before its first row.
+    Rows of the steps that a resumed run does again are taken out.
     """
 
-    earlier: list[dict[str, str]]
+    reached: int  # the last step of the rows that were there
 
     def _check_log_dir_exists(self) -> None:
-        self.earlier = self._read()
-        self.metrics_keys = sorted(self.earlier[0]) if self.earlier else []
+        earlier = self._read()
+        self.reached = max((int(row["step"]) for row in earlier), default=-1)
+        self.metrics_keys = sorted(earlier[0]) if earlier else []
 
     def _read(self) -> list[dict[str, str]]:
         """The rows that are there; the last one may have been torn by a kill or a full disk."""
@@ -48,18 +49,18 @@ class _ContinuedWriter(ExperimentWriter):
 
     def log_metrics(self, metrics_dict: dict[str, Any], step: int | None = None) -> None:
         super().log_metrics(metrics_dict, step)
-        if self.earlier:
+        if self.metrics[-1]["step"] <= self.reached:
             self._take_out(self.metrics[-1])
 
-    def _take_out(self, first: dict[str, Any]) -> None:
+    def _take_out(self, again: dict[str, Any]) -> None:
         def stays(row: dict[str, str]) -> bool:
             step = int(row["step"])
-            return step < first["step"] or (step == first["step"] and {n for n, v in row.items() if v} != {*first})
+            return step < again["step"] or (step == again["step"] and {n for n, v in row.items() if v} != {*again})
 
-        kept = [row for row in self.earlier if stays(row)]
-        if len(kept) < len(self.earlier):
-            write_table(self.metrics_file_path, kept, self.metrics_keys)
-        self.earlier = []
+        rows = self._read()
+        kept = [row for row in rows if stays(row)]
+        if len(kept) < len(rows):
+            write_table(self.metrics_file_path, kept, list(rows[0]))
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         write_table(self.metrics_file_path, self._read(), fieldnames)
@@ -73,4 +74,4 @@ def run_loggers(run: Run) -> list[Logger]:
     """Loggers that a resumed run continues; rows reach the file as they are logged."""
     table = CSVLogger(run.folder, name="", version="", flush_logs_every_n_steps=1)
     table._experiment = _ContinuedWriter(table.log_dir)
-    return [table, TensorBoardLogger(run.folder, name="", version="tensorboard")]
+    return [table, TensorBoardLogger(run.folder / "tensorboard", name="", version="")]

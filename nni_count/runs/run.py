@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ FREE_ON_RESUME = {
     *("recipe.learning_rate", "recipe.final_learning_rate", "recipe.gradient_clip", "compute.precision"),
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 #: commands that can continue a run
@@ -45,7 +48,9 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = os.fspath(self.folder)  # of writers that do not tell
         if self.owner is not None:
             self.owner.release()
 

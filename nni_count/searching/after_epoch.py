@@ -37,11 +37,6 @@ CALIBRATION_BATCHES = 8
 class WarmUpBar(TQDMProgressBar):
     """Lightning's progress bar, which also says so while α and β stay as they are."""
 
-    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        metrics: dict[str, Any] = super().get_metrics(trainer, module)
-        metrics.pop("v_num", None)  # the logger's version is the folder `tensorboard`
-        return metrics
-
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
         if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):

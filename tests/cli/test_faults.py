@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 import nni_count.cli as cli
-from nni_count.errors import Interrupted
+from nni_count.errors import DataError, Interrupted
 
 
 def cv2_memory():
@@ -128,3 +129,34 @@ def test_libraries_in_c_speak_to_the_log_alone(tmp_path):
     (log,) = tmp_path.iterdir()
     assert line.endswith(str(log))
     assert "libpng error" in log.read_text()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_line_of_ours_begins_below_a_bar(stream, monkeypatch, capsys):
+    def run(*_):
+        print("\rEpoch 3: 50%", end="", file=getattr(sys, stream))
+        raise DataError("x.jpg: is gone")
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main(["retrain"]) == 2
+    said = capsys.readouterr()
+    assert said.out + said.err == "\rEpoch 3: 50%\nnni-count: error: x.jpg: is gone\n"
+
+
+def test_a_thread_that_ends_speaks_to_the_log_alone(monkeypatch, capsys, tmp_path):
+    """As tensorboard's does on a full disk; the one that waits for it tells."""
+
+    def run(*_):
+        thread = threading.Thread(target=full)
+        thread.start()
+        thread.join()
+        raise ValueError("x")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cli, "_run", run)
+    before = threading.excepthook
+    assert cli.main(["retrain"]) == 2
+    assert threading.excepthook is before
+    assert capsys.readouterr().err.count("\n") == 1
+    (log,) = tmp_path.iterdir()
+    assert "runs/x/counts.csv" in log.read_text()

@@ -136,6 +136,10 @@ def test_a_resumed_run_has_each_step_once(tmp_path):
     logged(tmp_path, [(9, {"loss": 1}), (19, {"loss": 2}), (19, {"mae": 3}), (29, {"loss": 4}), (39, {"loss": 5})])
     rows = logged(tmp_path, [(29, {"loss": 6}), (29, {"mae": 7}), (39, {"loss": 8}), (49, {"loss": 9})])
     assert rows == [(9, "1"), (19, "2"), (19, "3"), (29, "6"), (29, "7"), (39, "8"), (49, "9")]
+    rows = logged(tmp_path, [(39, {"loss": 8}), (39, {"mae": 1}), (49, {"loss": 2}), (49, {"mae": 3})])
+    rows = logged(tmp_path, [(49, {"loss": 4}), (49, {"mae": 5}), (59, {"loss": 6}), (59, {"mae": 7})])
+    assert rows[-6:] == [(39, "8"), (39, "1"), (49, "4"), (49, "5"), (59, "6"), (59, "7")]
+    rows = logged(tmp_path, [(49, {"mae": 1}), (49, {"loss": 9})])
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("59,1")  # torn by a kill
     rows = logged(tmp_path, [(49, {"mae": 1}), (59, {"loss": 1})])

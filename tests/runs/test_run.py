@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import socket
@@ -112,3 +113,9 @@ def test_a_damaged_configuration_is_told(tmp_path):
             open_run(tmp_path, "trial", {}, resume=True, checkpointed=False)
     with pytest.raises(RunError, match="File name too long"):
         open_run(tmp_path / ("x" * 300), "trial", {})
+
+
+def test_a_writer_that_does_not_tell_of_a_full_disk_gets_the_runs_name(tmp_path):
+    with pytest.raises(OSError, match="No space") as told, open_run(tmp_path / "run", "retrain", {}):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert told.value.filename == str(tmp_path / "run")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import nni
+import numpy as np
 import torch
 from jsonargparse import ArgumentParser
 
@@ -53,6 +54,7 @@ def trial(
     task: Task | None = None,
     validation_fraction: Annotated[float, Range(0, 1, above=True, below=True)] = 0.2,
     retrain: Mapping[str, Any] | None = None,
+    retrainings: Annotated[int, Range(1, 100)] = 1,
     random: RandomBudget = RandomBudget(),
     resume: bool = False,
     **settings: Any,
@@ -73,6 +75,8 @@ def trial(
         task: what is regressed; counting by default.
         validation_fraction: share of the training images on which the model is judged.
         retrain: settings of the retraining, e.g. ``{"max_steps": 400}``; see :func:`nni_count.retrain`.
+        retrainings: trainings of what was found, with this seed and those that follow it; the figures are their
+            means. From two on, ``nni-count compare`` tells what is the strategies' and what is chance of a training.
         random: how long ``Random`` goes on.
         resume: continue the trial in ``out``.
         settings: of the search; see :func:`nni_count.search`.
@@ -81,7 +85,7 @@ def trial(
         What ``result.json`` holds: ``mae`` and ``rmse`` (or the main metric of another task), ``parameters``,
         ``flops`` (an image), ``search_seconds``, ``memory_mb`` (the peak of the search), and how they were obtained.
     """
-    check(trial, {"seed": seed, "validation_fraction": validation_fraction})
+    check(trial, {"seed": seed, "validation_fraction": validation_fraction, "retrainings": retrainings})
     at_random = isinstance(strategy, Random)
     if at_random and random.seconds is None and random.evaluations is None:
         raise SettingError("random: give a time, --random.seconds, or a number of architectures, --random.evaluations")
@@ -98,16 +102,31 @@ def trial(
         "task": task,
         "validation_fraction": validation_fraction,
         "retrain": retrain,
+        "retrainings": retrainings,
         "random": random,
         **settings,
     }
     with open_run(out, "trial", everything, resume=resume, checkpointed=False) as run:
-        folders = {name: run.folder / name for name in ("search", "retrain", "evaluation")}
+        searched_in = run.folder / "search"
 
         def trained(architecture: Architecture, folder: Path, **other: Any) -> Model:
             return train_network(
                 data=held_out, architecture=architecture, out=folder, resume=can_resume(folder), **{**training, **other}
             )
+
+        def again(architecture: Architecture, number: int) -> tuple[Model, dict[str, Any]]:
+            """A training of what was found, and how it is judged."""
+            folder, judged = (
+                run.folder / (f"{name}_{number}" if number else name) for name in ("retrain", "evaluation")
+            )
+            finished = folder / "model.safetensors"
+            model = (
+                load_model(finished)
+                if finished.is_file()
+                else trained(architecture, folder, seed=(seed + number) % 2**32)
+            )
+            can_resume(judged)  # one that was not finished is done again
+            return model, evaluate(model=model, data=held_out, split="validation", out=judged)
 
         try:
             done = run.folder / "search.json"
@@ -119,40 +138,39 @@ def trial(
                     random_search(
                         space=space,
                         train=lambda found, folder: trained(found, folder, **briefly),
-                        out=folders["search"],
+                        out=searched_in,
                         budget=random,
                         settings={**training, **briefly},
                         seed=seed,
                         after=report.after_evaluation,
-                        resume=(folders["search"] / "config.yaml").is_file(),
+                        resume=(searched_in / "config.yaml").is_file(),
                     )
                 else:
                     search(
                         data=held_out,
                         space=space,
                         strategy=strategy,
-                        out=folders["search"],
+                        out=searched_in,
                         seed=seed,
                         task=task,
-                        resume=can_resume(folders["search"]),
+                        resume=can_resume(searched_in),
                         callbacks=[report],
                         **settings,
                     )
                 write_text(done, json.dumps({**report.facts(), "memory_mb": round(_peak_memory())}))
-            architecture = read_architecture(folders["search"] / "architecture.yaml")
-            draw_cells(architecture, folders["search"] / "cells.png")
-            finished = folders["retrain"] / "model.safetensors"
-            model = load_model(finished) if finished.is_file() else trained(architecture, folders["retrain"])
+            architecture = read_architecture(searched_in / "architecture.yaml")
+            draw_cells(architecture, searched_in / "cells.png")
+            trainings = [again(architecture, number) for number in range(retrainings)]
         except Interrupted as error:
             raise Interrupted(
                 f"{run.folder}: interrupted; nni-count trial --config {run.folder}/config.yaml --resume goes on"
             ) from error
-        can_resume(folders["evaluation"])  # one that was not finished is done again
-        evaluation = evaluate(model=model, data=held_out, split="validation", out=folders["evaluation"])
+        model, evaluation = trainings[0]
         searched = json.loads(done.read_text())
         of_task = [name for name in (task.main_metric, "rmse") if name in evaluation]
         figures = {
-            **{name: evaluation[name] for name in (*of_task, "parameters", "flops")},
+            **{name: float(np.mean([report[name] for _, report in trainings])) for name in of_task},
+            **{name: evaluation[name] for name in ("parameters", "flops")},
             "search_seconds": searched["search_seconds"],
             "memory_mb": searched["memory_mb"],
         }
@@ -167,6 +185,8 @@ def trial(
             "images": evaluation["images"],
             "retraining": {name: model.facts[name] for name in ("steps", "seconds", "training_images")},
             "network": architecture.network,
+            "trainings": [report[task.main_metric] for _, report in trainings],
+            "verification": architecture.provenance.get("verification"),
         }
         write_text(run.folder / RESULT, json.dumps(result, indent=2) + "\n")
         tell(nni.report_final_result, {"default": figures.pop(task.main_metric), **figures})

@@ -11,6 +11,7 @@ from scipy.stats import permutation_test, rankdata, tukey_hsd
 
 from nni_count.comparing.results import Result, by_strategy
 
+RANDOM = "random"  # the name of random search, in every result
 LEVEL = 0.05  # of significance, for all pairs together
 RESAMPLES = 2000
 
@@ -30,7 +31,9 @@ def told_apart(results: Sequence[Result]) -> list[tuple[str, str, float]]:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """In words, which strategies can be told apart with so many runs."""
+    """In words: which strategies can be told apart with so many runs, where they stand beside random search on the
+    same seeds, and how much of all that chance in a training hides.
+    """
     pairs = told_apart(results)
     single = [name for name, group in by_strategy(results).items() if len(group) < 2]
     lines = []
@@ -43,7 +46,38 @@ def verdict(results: Sequence[Result]) -> str:
     if pairs:
         metric = results[0].metric.upper()
         lines.append(f"(Tukey's HSD test of the means of {metric}, all pairs at once, at the level {LEVEL:.0%}.)")
-    return " ".join(lines)
+    return " ".join([*lines, *_beside_random(results), *_chance(results)])
+
+
+def _beside_random(results: Sequence[Result]) -> list[str]:
+    """The strategies' differences from random search, over the seeds that all of them have."""
+    runs = {name: {str(r.seed): r.figure for r in group} for name, group in by_strategy(results).items()}
+    seeds = sorted(set.intersection(*map(set, runs.values())))
+    if RANDOM not in runs or len(runs) < 2 or len(seeds) < 2:
+        return []
+    figures = {name: np.array([of[seed] for seed in seeds]) for name, of in runs.items()}
+    beside = paired(figures, figures.pop(RANDOM))
+    words = [
+        f"{name} {found.difference:+.3g} ({found.interval[0]:+.3g} to {found.interval[1]:+.3g}, p = {found.p:.2g})"
+        for name, found in beside.items()
+    ]
+    return [f"Beside {RANDOM}, on the same {len(seeds)} seeds: {', '.join(words)}; p after Holm, intervals of 95%."]
+
+
+def _chance(results: Sequence[Result]) -> list[str]:
+    """What two trainings of one architecture differ by, and the ceiling that this sets."""
+    trainings = [result.facts.get("trainings", []) for result in results]
+    several = [np.array(values, float) for values in trainings if len(values) > 1]
+    if len(several) < 2:
+        return ["How far two trainings of one architecture differ is not known (nni-count trial --retrainings 2)."]
+    number = float(np.mean([len(values) for values in several]))
+    within = float(np.mean([values.var(ddof=1) for values in several]))
+    of_means = float(np.var([values.mean() for values in several], ddof=1))
+    ceiling = max(0.0, 1 - within / number / of_means) if of_means else 0.0
+    return [
+        f"Noise ceiling: trainings of one architecture deviate by {within**0.5:.3g}; of the variance between the runs' "
+        f"figures, {ceiling:.0%} is more than that chance."
+    ]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import numpy as np
 from nni_count.comparing.published import counterpart, notes
 from nni_count.comparing.results import COSTS, Result, by_strategy
 
+NONE = {"candidates": 0, "seconds": 0.0}  # of a run without verification
+
 
 def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     """A row a strategy, the best first: means of all figures, deviations of how good the networks are, and the best."""
@@ -23,6 +25,7 @@ def _row(name: str, group: list[Result]) -> dict[str, Any]:
         row[f"{figure}_mean"] = float(np.mean(values))
         if figure not in COSTS:
             row[f"{figure}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    row["verification_seconds_mean"] = float(np.mean([(r.facts.get("verification") or NONE)["seconds"] for r in group]))
     best = min(group, key=lambda result: result.rank)
     row[f"{best.metric}_best"] = best.figure
     return row
@@ -48,6 +51,8 @@ def strategy_table(results: Sequence[Result]) -> str:
         cells = [row["strategy"], f"{row['runs']}", _spread(row, metric), _number(row[f"{metric}_best"])]
         cells += [*(_spread(row, name) for name in others), f"{row['parameters_mean']:,.0f}"]
         cells += [f"{row['flops_mean'] / 1e9:.2f} G", f"{row['search_seconds_mean']:.0f} s"]
+        if row["verification_seconds_mean"]:
+            cells[-1] += f" + {row['verification_seconds_mean']:.0f} s verified"
         lines.append(f"| {' | '.join(cells)} | {row['memory_mb_mean']:.0f} MB |\n")
     return "".join(lines)
 
@@ -81,6 +86,7 @@ def caption(results: Sequence[Result]) -> str:
         "retrained on images": [fact["retraining"]["training_images"] for fact in known],
         "for steps": [fact["retraining"]["steps"] for fact in known],
         "space": [space(fact["network"]) for fact in known],
+        "candidates verified": [(fact.get("verification") or NONE)["candidates"] for fact in known],
     }
     words = [f"{name}: {' or '.join(map(str, sorted(set(values), key=str)))}" for name, values in facts.items()]
     seeds = {name: sorted({str(r.seed) for r in group}) for name, group in by_strategy(results).items()}

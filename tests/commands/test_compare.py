@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import sqlite3
 
 import numpy as np
@@ -110,6 +111,40 @@ def test_strategies_are_told_apart_only_where_the_seeds_allow_it(tmp_path):
     assert "Tukey's HSD test" in same
     two = compare(runs_of(tmp_path / "t", A=[10.0, 20.0], B=[15.0, 40.0]), out=tmp_path / "o2")
     assert "Different" not in two
+
+
+def test_strategies_stand_beside_random_search_seed_by_seed(tmp_path):
+    noise = np.array([30.0, -20, 10, 0, 25, -5, 15, -10])
+    maes = {"random": 100 + noise, "Better": 90 + noise + np.arange(8) / 10, "Same": 100 + noise * 0.9}
+    text = compare(runs_of(tmp_path, **maes), out=tmp_path / "out")
+    assert "Different" not in text  # unpaired, the seeds' own spread hides it
+    found = re.search(r"Beside random, on the same 8 seeds: (.+?); p after Holm", text)[1]
+    assert re.match(r"Better -9\.65 \(-9\.\d+ to -9\.\d+, p = 0\.0\d+\), Same \S+ \(.+, p = 0\.[2-9]", found)
+    assert "Beside random" not in compare(runs_of(tmp_path / "x", A=[1.0, 2], B=[1.0, 2]), out=tmp_path / "without")
+
+
+def test_what_chance_in_a_training_hides_is_said(tmp_path):
+    def compared(name, trainings):
+        runs = [
+            write_run(tmp_path / f"{name}{seed}", "A", seed, float(np.mean(values)), trainings=values)
+            for seed, values in enumerate(trainings)
+        ]
+        return compare(runs, out=tmp_path / name)
+
+    clear = compared("clear", [[9, 10, 11], [13, 14, 15]])  # 1/3 of chance in a variance of 8
+    assert "trainings of one architecture deviate by 1; of the variance between the runs' figures, 96%" in clear
+    assert "figures, 0% is more than that chance" in compared("hidden", [[1, 20], [2, 21], [1.5, 20]])
+    assert "is not known (nni-count trial --retrainings 2)" in compared("once", [[10], [20]])
+
+
+def test_a_verification_stands_beside_the_search_and_must_be_the_same(tmp_path):
+    told = {"verification": {"candidates": 8, "seconds": 239.6, "chosen": 3}}
+    runs = [write_run(tmp_path / f"A{seed}", "A", seed, 10.0 + seed, **told) for seed in range(2)]
+    text = compare(runs, out=tmp_path / "same")
+    assert "| 60 s + 240 s verified |" in text
+    assert "NOT the same" not in text
+    runs += runs_of(tmp_path, random=[10.0, 12.0])
+    assert "NOT the same for all: candidates verified." in compare(runs, out=tmp_path / "out")
 
 
 def test_one_run_says_nothing_and_equal_runs_are_not_different(tmp_path):

@@ -57,7 +57,7 @@ def run(out, strategy=None, space=SmallSpace, **settings):
 
 
 def test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images(portal, tmp_path):
-    result = run(tmp_path / "run")
+    result = run(tmp_path / "run", retrainings=2)
     *epochs, (kind, final) = portal
     assert [name for name, _ in epochs] == ["intermediate"] * 2
     assert [figures["epoch"] for _, figures in epochs] == [1, 2]
@@ -65,8 +65,13 @@ def test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images(portal, 
     assert kind == "final"
     assert final["default"] == result["mae"]
     assert set(final) == {"default", "rmse", "parameters", "flops", "search_seconds", "memory_mb"}
-    evaluation = json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
-    assert (evaluation["split"], evaluation["mae"], evaluation["images"]) == ("validation", result["mae"], 1)
+    reports = [
+        json.loads((tmp_path / "run" / name / "evaluation.json").read_text()) for name in ("evaluation", "evaluation_1")
+    ]
+    assert {(report["split"], report["images"]) for report in reports} == {("validation", 1)}
+    assert result["trainings"] == [report["mae"] for report in reports]
+    assert len(set(result["trainings"])) == 2
+    assert result["mae"] == pytest.approx(np.mean(result["trainings"]))
     assert result["retraining"]["steps"] == 2
     assert (result["strategy"], result["seed"], result["overhead_seconds"] > 0) == ("DARTS", 3, True)
     assert (tmp_path / "run" / "search" / "cells.png").is_file()

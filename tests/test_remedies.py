@@ -193,7 +193,7 @@ ELSEWHERE = {
     r"where you know it, give --.*_class .*, or import it before": (
         "tasks/test_task.py::test_a_model_file_imports_nothing_and_runs_nothing_but_a_task"
     ),
-    r"architecture differ is not known": "commands/test_trial.py::test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images",
+    r"architecture differ is not known": "commands/test_compare.py::test_what_chance_in_a_training_hides_is_said",
     r"write one with nnictl experiment export": "commands/test_compare.py::test_an_exported_experiment_is_read",
 }
 #: settings that are advised without a value → the commands that may say so

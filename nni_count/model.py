@@ -16,7 +16,7 @@ from torch import Tensor
 from nni_count.architecture import Architecture
 from nni_count.data.images import read_image, scaled_down
 from nni_count.data.origin import Origin
-from nni_count.data.pixels import MEAN, STD, normalise
+from nni_count.data.pixels import MEAN, STD, normalise, rgb
 from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.networks import Network, create, number_of_parameters
 from nni_count.networks.network import at_most
@@ -24,6 +24,7 @@ from nni_count.runs.describe import path_of
 from nni_count.runs.files import whole
 from nni_count.runs.plain import check_file, parse_json
 from nni_count.tasks.judging import estimate_map
+from nni_count.tasks.peaks import check_counts, find_points
 from nni_count.tasks.task import Task, create_task
 
 FORMAT = "nni-count-model/1"
@@ -93,7 +94,7 @@ class Model:
         """
         if not isinstance(image, np.ndarray):
             image = read_image(image, oriented=True, **self.reading)
-        image = scaled_down(_rgb(image), self.max_side)
+        image = scaled_down(rgb(image), self.max_side)
         return estimate_map(self.network, self.task, normalise(image), views)
 
     def count(self, image: np.ndarray | str | Path, views: int = 1) -> float:
@@ -105,11 +106,23 @@ class Model:
         return float(self.__getattr__("count")(image, views))
 
     def density(self, image: np.ndarray | str | Path, views: int = 1) -> np.ndarray:
-        """How many there are in each cell of an image, ``(h, w)`` float32; sums to :meth:`count`. Arguments and errors
-        as there.
-        """
+        """How many there are in each cell of an image, ``(h, w)`` float32; sums to :meth:`count`, which see."""
         density: np.ndarray = self.__getattr__("density")(image, views)
         return density
+
+    def points(
+        self, image: np.ndarray | str | Path, views: int = 1, label: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where they are: the map's most prominent maxima ``(N, 2)``, x y in the image's own pixels as viewers show it,
+        and how many of :meth:`count` are at each ``(N,)``, see :func:`nni_count.tasks.peaks.peaks`. Of a task that
+        counts several kinds those with a ``label``, or all; a :class:`SettingError` where it counts nothing, or not it.
+        """
+        check_counts(self.task, "points", label)
+        if not isinstance(image, np.ndarray):
+            image = read_image(image, oriented=True, **self.reading)
+        found = find_points(self.task, self.map(image, views), self.network.map_stride, image.shape, self.max_side)
+        kinds = [kind for name, kind in found.items() if label in (None, name)]
+        return np.concatenate([points for points, _ in kinds]), np.concatenate([mass for _, mass in kinds])
 
     def __getattr__(self, name: str) -> Any:
         readings = vars(self)["task"].readings if "task" in vars(self) else {}
@@ -117,14 +130,6 @@ class Model:
             known = f"; {type(self.task).__name__} reads {', '.join(readings)}" if readings else ""
             raise AttributeError(f"{type(self).__name__} has no {name!r}{known}")
         return lambda image, views=1: readings[name](self.map(image, views))
-
-
-def _rgb(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise NNICountError(f"image: expected (H, W, 3) or (H, W) uint8, found {image.shape} {image.dtype}")
-    return image
 
 
 def save_model(model: Model, path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,14 +13,16 @@ from tqdm import tqdm
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
+from nni_count.data.writers import Marked, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import check_views
-from nni_count.runs.files import whole, write_image, write_text
+from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import GrowingTable
+from nni_count.tasks.peaks import check_counts, find_points
 from nni_count.tasks.task import Task
 
 
@@ -34,6 +35,7 @@ def predict(
     page: Annotated[int, Range(1)] | None = None,
     views: int = 1,
     maps: bool = False,
+    points: str | Sequence[str] | None = None,
     accelerator: str = "auto",
     devices: int = 1,
     task_class: type[Task] | None = None,
@@ -52,6 +54,9 @@ def predict(
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         maps: whether ``out`` gets the estimated maps too, an ``.npy`` file ``(K, h, w)`` float32 for each image, in the
             task's unit.
+        points: forms in which ``out`` gets the points that the model sees, each with its share of the count: ``csv``,
+            ``labelme`` and ``coco``, which the readers of data sets take, and ``geojson``; several with commas between
+            them. See :meth:`nni_count.Model.points`.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
@@ -64,7 +69,8 @@ def predict(
     Raises:
         DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
             before.
-        SettingError: maps are asked for without ``out``, or a setting is out of its range.
+        SettingError: maps or points are asked for without ``out``, points of a model that counts nothing, or a setting
+            is out of its range.
     """
     settings: dict[str, Any] = {
         "images": images,
@@ -73,30 +79,37 @@ def predict(
         "page": page,
         "views": views,
         "maps": maps,
+        "points": points,
         "accelerator": accelerator,
         "task_class": task_class,
     }
     check_views(views)
     check(predict, {"white": white, "page": page})
-    if maps and out is None:
-        raise SettingError("maps: are written into --out; give that folder too, or leave maps out")
+    for name in (name for name, asked in (("maps", maps), ("points", points)) if asked and out is None):
+        raise SettingError(f"{name}: are written into --out; give that folder too, or leave {name} out")
+    formats = chosen_writers(points) if points else []
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)
     if not isinstance(model, Model):
         model = load_model(model, device)
     task = model.task
+    if points:
+        check_counts(task, "points")
     reading = {**model.reading, **{name: n for name, n in (("white", white), ("page", page)) if n is not None}}
     for line in _notes(model, reading):
         warnings.warn(line, stacklevel=2)
     run = None if out is None else open_run(out, "predict", settings)
     table = None if run is None else GrowingTable(run.folder / f"{task.noun}s.csv", ["image", "overlay"])
+    writers = [] if run is None else [writer(run.folder) for writer in formats]
+    names = names_of(paths)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     taken: set[str] = set()
     for path in tqdm(paths, "estimating", unit="image", leave=False, disable=None):  # at a terminal alone
         try:
             word = check_whole(path)
-            image = scaled_down(read_image(path, oriented=True, **reading), model.max_side)
+            whole_image = read_image(path, oriented=True, **reading)
+            image = scaled_down(whole_image, model.max_side)
             estimate = model.map(image, views)
         except DataError as error:
             faults.append(str(error) if str(path) in str(error) else f"{path}: {error}")
@@ -106,13 +119,20 @@ def predict(
         row: dict[str, Any] = {"image": str(path)}
         row |= {name: _rounded(value) for name, value in task.numbers(estimate).items()}
         if run is not None and table is not None:
-            row["overlay"] = _free_name(path.stem, task.noun, taken)
+            row["overlay"] = free_name(path.stem, f"_{task.noun}.jpg", taken)
             write_image(run.folder / row["overlay"], task.draw(image, estimate))
             if maps:
                 with whole((run.folder / row["overlay"]).with_suffix(".npy")) as temporary:
                     np.save(temporary, estimate)
+            if writers:
+                shape = whole_image.shape[:2]
+                found = find_points(task, estimate, model.network.map_stride, shape, model.max_side)
+                for writer in writers:
+                    writer.add(Marked(path, names[path], (shape[1], shape[0]), found))
             table.add(row)
         rows.append(row)
+    for writer in writers:
+        writer.finish()
     if run is not None:
         write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
     if faults:
@@ -159,13 +179,3 @@ def _find(images: Sequence[str | Path]) -> list[Path]:
         else:
             raise DataError(f"{entry}: no such file or folder; check the path")
     return found
-
-
-def _free_name(stem: str, noun: str, taken: set[str]) -> str:
-    """A name for the overlay that no other image of this call has."""
-    stem = os.fsdecode(os.fsencode(stem)[:200])  # file systems have 255 bytes for a name
-    name, number = f"{stem}_{noun}.jpg", 2
-    while name in taken:
-        name, number = f"{stem}_{number}_{noun}.jpg", number + 1
-    taken.add(name)
-    return name

@@ -6,12 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nni_count.errors import NNICountError
+
 #: ImageNet's, as the field uses them; stored with every model
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 _SCALE = 1 / (255 * np.array(STD, np.float32))
 _SHIFT = np.array(MEAN, np.float32) / np.array(STD, np.float32)
+
+
+def rgb(image: np.ndarray) -> np.ndarray:
+    """An image ``(H, W, 3)`` or ``(H, W)`` uint8 as ``(H, W, 3)``; a :class:`NNICountError` where it is none."""
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise NNICountError(f"image: expected (H, W, 3) or (H, W) uint8, found {image.shape} {image.dtype}")
+    return image
 
 
 def normalise(image: np.ndarray) -> Tensor:

@@ -199,5 +199,5 @@ def prepare(
         points, kinds = points[chosen], None if kinds is None else kinds[chosen]
     if scaled or roi is not None:
         read = partial(read_prepared, read, scaled, roi)
-    told = frame is not None or (size is not None and sizes["shown"] != sizes["stored"])
+    told = frame is not None or size is not None  # tools that write a size show photos as viewers do
     return Sample(name, points, read, path, roi, group, kinds), number, turn > 1 and not told

@@ -71,6 +71,16 @@ def write_figure(path: str | Path, figure: Figure, dpi: int = 110) -> None:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
+def free_name(stem: str, ending: str, taken: set[str]) -> str:
+    """A name that was not taken before, and is now: a stem, of several a number, and an ending."""
+    stem = os.fsdecode(os.fsencode(stem)[:200])  # file systems have 255 bytes for a name
+    name, number = stem + ending, 2
+    while name in taken:
+        name, number = f"{stem}_{number}{ending}", number + 1
+    taken.add(name)
+    return name
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what a process that was killed had not finished, at any depth."""
     for left in folder.rglob(f"{UNFINISHED}*"):

@@ -35,23 +35,23 @@ class GrowingTable:
 
     def __init__(self, path: str | Path, columns: Sequence[str]):
         self.path = Path(path)
-        self.columns: Sequence[str] = ()
+        self.columns, self._empty = columns, True
         write_table(self.path, [], columns)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row.
+    def add(self, *rows: Mapping[str, Any]) -> None:
+        """Write rows, all of them or none.
 
         Raises:
-            OSError: it cannot be written; those before it stand.
+            OSError: they cannot be written; those before them stand.
         """
-        if not self.columns:
-            self.columns = list(row)
-            write_table(self.path, [row])
+        if self._empty:
+            write_table(self.path, rows)
+            self.columns, self._empty = list(rows[0]), False
             return
         before = self.path.stat().st_size
         try:
             with self.path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                csv.DictWriter(file, self.columns).writerow(row)
+                csv.DictWriter(file, self.columns).writerows(rows)
         except OSError as error:
             os.truncate(self.path, before)
             raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error

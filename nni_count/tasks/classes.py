@@ -120,6 +120,9 @@ class CountingClasses(Task):
         each = {name: partial(_sum, channel=channel) for channel, name in enumerate(self.classes)}
         return {**each, "total": np.sum}
 
+    def densities(self, estimate: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.classes, estimate, strict=True))
+
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         """The image once for each class, side by side."""
         from nni_count.pictures.overlays import overlay

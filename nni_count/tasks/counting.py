@@ -124,6 +124,9 @@ class Counting(Task):
     def readings(self) -> dict[str, Callable[[np.ndarray], Any]]:
         return {"count": _count, "density": lambda estimate: estimate[0]}
 
+    def densities(self, estimate: np.ndarray) -> dict[str, np.ndarray]:
+        return {self.things: estimate[0]}
+
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         from nni_count.pictures.overlays import overlay
 

@@ -127,6 +127,10 @@ class Task(ABC):
         """
         return {}
 
+    def densities(self, estimate: np.ndarray) -> dict[str, np.ndarray]:
+        """What a map ``(K, h, w)`` counts, by label: ``(h, w)`` each, that sum to counts; none where it counts not."""
+        return {}
+
     def numbers(self, estimate: np.ndarray) -> dict[str, float]:
         """Those readings of a map ``(K, h, w)`` that are numbers."""
         values = {name: read(estimate) for name, read in self.readings.items()}
@@ -141,8 +145,7 @@ class Task(ABC):
 
     def panels(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
         """What an evaluation draws beside an image: titles and maps of the image's size or smaller, truth first."""
-        target = torch.from_numpy(checked_target(self, sample, shape, 1))
-        truth = self.estimate(target, 1).numpy()
+        truth = self.estimate(torch.from_numpy(checked_target(self, sample, shape, 1)), 1).numpy()
         number = "" if self.out_channels == 1 else " {}"
         return [
             (f"{what}{number.format(channel + 1)}", maps[channel])
@@ -215,11 +218,7 @@ def check_task(task: Task, samples: Sequence[Sample]) -> None:
 
 
 def checked_target(task: Task, sample: Sample, shape: tuple[int, int], stride: int) -> np.ndarray:
-    """A task's target, which has the right shape and only numbers.
-
-    Raises:
-        DataError: it has not; naming the sample's file.
-    """
+    """A task's target, which has the right shape and only numbers; a DataError names the file where it has not."""
     target = np.asarray(task.target(sample, shape, stride), np.float32)
     made = f"{sample.source}: {type(task).__name__} made a target"
     if target.ndim != 3 or target.shape[0] != task.out_channels:

@@ -11,12 +11,14 @@ from conftest import random_architecture
 
 from nni_count.cli import main
 from nni_count.commands.predict import _rounded, predict
+from nni_count.data import open_data
 from nni_count.data.origin import Origin
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, save_model
 from nni_count.networks import create
 from nni_count.runs.files import write_image
 from nni_count.tasks.counting import Counting
+from nni_count.tasks.task import Task
 
 
 @pytest.fixture
@@ -199,3 +201,46 @@ def test_a_black_image_has_nobody_in_it(model, tmp_path):
     model.network.up_sampling.second.bias.data -= 1
     assert model.density(tmp_path / "black.png").sum() < 0
     assert predict(tmp_path / "black.png", model=model)[0]["count"] == model.count(tmp_path / "black.png") == 0
+
+
+def test_points_are_written_and_read_again(model, photos, tmp_path):
+    model.network.up_sampling.second.bias.data += 2  # an untrained one might count nobody
+    out = tmp_path / "out"
+    rows = predict(photos, model=model, out=out, points="csv,labelme,coco,geojson")
+    table = list(csv.DictReader(open(out / "points.csv")))
+    for row in rows:
+        expected, mass = model.points(row["image"])
+        found = [line for line in table if line["image"] == row["image"]]
+        np.testing.assert_allclose([[float(line["x"]), float(line["y"])] for line in found], expected, atol=0.006)
+        assert sum(float(line["mass"]) for line in found) == pytest.approx(row["count"], abs=0.01)
+        assert len(found) == len(mass) > 0
+    assert {path.name for path in (out / "labelme").iterdir()} == {"a.json", "b.json"}
+    assert {path.name for path in (out / "geojson").iterdir()} == {"a.geojson", "b.geojson"}
+    for file in ("points.csv", "labelme", "points_coco.json"):
+        place = (out / file).rename(photos / file)
+        samples = open_data(photos).samples("all")
+        assert [sample.count for sample in samples] == [len(model.points(row["image"])[0]) for row in rows]
+        place.rename(out / file)
+
+
+def test_points_need_a_folder_a_known_form_and_a_model_that_counts(model, photos, tmp_path):
+    with pytest.raises(SettingError, match="points: are written into --out"):
+        predict(photos, model=model, points="csv")
+    with pytest.raises(SettingError, match="points: 'kml' is unknown; known: csv, geojson, labelme, coco"):
+        predict(photos, model=model, out=tmp_path / "out", points="kml")
+    model.task = Light()
+    with pytest.raises(SettingError, match="points: the model's task, Light, counts nothing; leave it out"):
+        predict(photos, model=model, out=tmp_path / "out", points="csv")
+    assert not (tmp_path / "out").exists()
+
+
+class Light(Task):
+    """A task that counts nothing."""
+
+    main_metric = "error"
+
+    def target(self, sample, shape, stride):
+        return np.zeros((1, *shape), np.float32)
+
+    def measure(self, estimate, sample, shape):
+        return {"error": 0.0}

@@ -13,14 +13,17 @@ from nni_count.errors import DataError
 
 #: what the column of the images, and that of the labels, may be called
 IMAGE, LABEL = ("image", "filename", "file", "file_name", "image_name"), ("label", "class")
+#: those of the size at which an image was clicked
+SIZE = ("image_width", "image_height")
 
 
 class Clicks(LabelledData):
     """Images in ``images/`` or side by side, with one CSV file of clicks: columns ``image``, ``x`` and ``y`` in pixels.
 
     The column of images may be called ``filename`` or ``file`` too, or by any name where it is the only one of names
-    with the suffix of an image. ``label`` (or ``class``) says what was clicked; other columns are left alone. An image
-    without anything has a line with neither x nor y.
+    with the suffix of an image. ``label`` (or ``class``) says what was clicked, ``image_width`` and ``image_height``
+    how large the image was then; other columns are left alone. An image without anything has a line with neither x nor
+    y.
     """
 
     layout = "images/NAME.jpg, or side by side, with one CSV file of the columns image, x and y"
@@ -35,21 +38,25 @@ class Clicks(LabelledData):
             what = f"{' and '.join(path.name for path in paths[:2])} are tables of clicks; put them into one"
             missing = "no CSV file in it has the columns image, x and y; name them so in its first line"
             raise DataError(f"{self.root}: {what if paths else missing}")
-        clicks = self._clicks(paths[0])
+        clicks, sizes = self._clicks(paths[0])
         document = Document(self, paths[0], (self.image_folder(), self.root))
-        samples = self.gather(clicks, lambda name: document.sample(document.image(name), clicks[name]))
+        samples = self.gather(clicks, lambda name: document.sample(document.image(name), clicks[name], sizes.get(name)))
         document.check_others()
         return samples
 
-    def _clicks(self, path: Path) -> dict[str, list[Mark]]:
-        """The points of each image that the table names, with their labels."""
+    def _clicks(self, path: Path) -> tuple[dict[str, list[Mark]], dict[str, tuple[int, int]]]:
+        """The points of each image that the table names, with their labels; and the images' sizes, where it tells."""
         clicks: dict[str, list[Mark]] = {}
+        sizes: dict[str, tuple[int, int]] = {}
         table = Table(path)
-        places = _image_column(table), table.column("x"), table.column("y"), table.column(*LABEL)
+        places = [_image_column(table), *(table.column(*names) for names in (("x",), ("y",), LABEL))]
+        places += [table.column(name) for name in SIZE]
         for number, cells in table.rows[1:]:
-            image, x, y, label = ("" if at is None or at >= len(cells) else cells[at] for at in places)
+            image, x, y, label, *size = ("" if at is None or at >= len(cells) else cells[at] for at in places)
             try:
                 point = (table.number(x), table.number(y)) if x or y else None
+                if all(size):
+                    sizes[image] = (int(size[0]), int(size[1]))
             except ValueError:
                 image = ""
             if not image or len(cells) > len(table.header):
@@ -57,7 +64,7 @@ class Clicks(LabelledData):
             points = clicks.setdefault(image, [])
             if point and self.wanted(label or UNNAMED):
                 points.append((label or UNNAMED, point))
-        return clicks
+        return clicks, sizes
 
 
 def click_tables(root: Path) -> list[Path]:

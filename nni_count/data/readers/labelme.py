@@ -13,13 +13,13 @@ from nni_count.data.readers.text import json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
-FOLDERS = ("", "annotations", "labels", "images")
+FOLDERS = ("", "annotations", "labels", "labelme", "images")
 #: how many corners each shape that has a middle may have; a circle's first is its centre
 CORNERS = {"point": (1,), "rectangle": (2, 4), "circle": (2,)}
 
 
 class LabelMe(LabelledData):
-    """``NAME.json`` beside ``NAME.jpg``, or in ``annotations`` or ``labels``.
+    """``NAME.json`` beside ``NAME.jpg``, or in ``annotations``, ``labels`` or ``labelme``.
 
     Points count, and the centres of rectangles and circles.
     """

@@ -18,8 +18,9 @@ def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str]
         print(table(answer))
     elif command == "predict":
         for row in answer:
-            numbers = [f"{value:10.2f}" for value in row.values() if not isinstance(value, str)]
-            print(*numbers, row["image"], sep="  ")
+            for one in (row, *row.get("regions", ())):
+                numbers = [f"{value:10.2f}" for value in one.values() if isinstance(value, (int, float))]
+                print(*numbers, one.get("image") or f"  {one['region']}", sep="  ")
     elif command == "retrain":
         facts, metric = answer.facts, answer.task.main_metric
         figure = facts[f"validation_{metric}"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
-from nni_count.data.writers import Marked, chosen_writers, names_of
+from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, load_model
 from nni_count.networks.devices import find_device
@@ -21,9 +21,12 @@ from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
-from nni_count.runs.tables import GrowingTable
+from nni_count.runs.tables import GrowingTable, rounded
 from nni_count.tasks.peaks import check_counts, find_points
 from nni_count.tasks.task import Task
+
+if TYPE_CHECKING:
+    from nni_count.tasks.regions import Survey
 
 
 def predict(
@@ -36,6 +39,8 @@ def predict(
     views: int = 1,
     maps: bool = False,
     points: str | Sequence[str] | None = None,
+    regions: str | Path | None = None,
+    metres_per_pixel: Annotated[float, Range(0, above=True)] | None = None,
     accelerator: str = "auto",
     devices: int = 1,
     task_class: type[Task] | None = None,
@@ -57,20 +62,24 @@ def predict(
         points: forms in which ``out`` gets the points that the model sees, each with its share of the count: ``csv``,
             ``labelme`` and ``coco``, which the readers of data sets take, and ``geojson``; several with commas between
             them. See :meth:`nni_count.Model.points`.
+        regions: file of polygons by name, GeoJSON or LabelMe in pixels, or a mask of a value or colour each, of which
+            ``out`` gets the counts in ``regions.csv``, and the outlines in the overlays. A cell of the map at an edge
+            counts by the share of it that lies inside.
+        metres_per_pixel: of the images; tells how many are on a square metre of each, or of its regions.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
             nothing imported.
 
     Returns:
-        For every image its ``image`` (path), the numbers that the task reads, here ``count``, and, where it is drawn,
-        ``overlay`` (file name).
+        For every image its ``image`` (path), the numbers that the task reads, here ``count``, where they are asked for
+        ``regions`` with the same numbers each, and, where it is drawn, ``overlay`` (file name).
 
     Raises:
-        DataError: there is no image, or some could not be read; the others are estimated and, with ``out``, written
-            before.
-        SettingError: maps or points are asked for without ``out``, points of a model that counts nothing, or a setting
-            is out of its range.
+        DataError: there is no image, or regions are not the images'; or some images could not be read, and the others
+            are estimated and, with ``out``, written before.
+        SettingError: maps or points are asked for without ``out``, points or regions of a model that counts nothing, or
+            a setting is out of its range.
     """
     settings: dict[str, Any] = {
         "images": images,
@@ -80,11 +89,13 @@ def predict(
         "views": views,
         "maps": maps,
         "points": points,
+        "regions": regions,
+        "metres_per_pixel": metres_per_pixel,
         "accelerator": accelerator,
         "task_class": task_class,
     }
     check_views(views)
-    check(predict, {"white": white, "page": page})
+    check(predict, {"white": white, "page": page, "metres_per_pixel": metres_per_pixel})
     for name in (name for name, asked in (("maps", maps), ("points", points)) if asked and out is None):
         raise SettingError(f"{name}: are written into --out; give that folder too, or leave {name} out")
     formats = chosen_writers(points) if points else []
@@ -93,18 +104,21 @@ def predict(
     if not isinstance(model, Model):
         model = load_model(model, device)
     task = model.task
-    if points:
-        check_counts(task, "points")
+    for name in (name for name in ("points", "regions", "metres_per_pixel") if settings[name]):
+        check_counts(task, name)
     reading = {**model.reading, **{name: n for name, n in (("white", white), ("page", page)) if n is not None}}
     for line in _notes(model, reading):
         warnings.warn(line, stacklevel=2)
+    survey = None
+    if regions or metres_per_pixel:
+        from nni_count.tasks.regions import Survey  # here, since most need no polygons
+
+        survey = Survey(task, model.network.map_stride, model.max_side, regions, metres_per_pixel)
+        survey.check(paths, reading["page"])
     run = None if out is None else open_run(out, "predict", settings)
-    table = None if run is None else GrowingTable(run.folder / f"{task.noun}s.csv", ["image", "overlay"])
-    writers = [] if run is None else [writer(run.folder) for writer in formats]
-    names = names_of(paths)
+    results = None if run is None else _Results(run.folder, model, names_of(paths), formats, maps, survey)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
-    taken: set[str] = set()
     for path in tqdm(paths, "estimating", unit="image", leave=False, disable=None):  # at a terminal alone
         try:
             word = check_whole(path)
@@ -116,34 +130,69 @@ def predict(
             continue
         if word:
             warnings.warn(f"{path}: {word}", stacklevel=2)
-        row: dict[str, Any] = {"image": str(path)}
-        row |= {name: _rounded(value) for name, value in task.numbers(estimate).items()}
-        if run is not None and table is not None:
-            row["overlay"] = free_name(path.stem, f"_{task.noun}.jpg", taken)
-            write_image(run.folder / row["overlay"], task.draw(image, estimate))
-            if maps:
-                with whole((run.folder / row["overlay"]).with_suffix(".npy")) as temporary:
-                    np.save(temporary, estimate)
-            if writers:
-                shape = whole_image.shape[:2]
-                found = find_points(task, estimate, model.network.map_stride, shape, model.max_side)
-                for writer in writers:
-                    writer.add(Marked(path, names[path], (shape[1], shape[0]), found))
-            table.add(row)
+        shape = (whole_image.shape[0], whole_image.shape[1])
+        found = task.numbers(estimate) | (survey.whole(shape, estimate) if survey else {})
+        row: dict[str, Any] = {"image": str(path)} | rounded(found)
+        if survey and regions:
+            row["regions"] = [rounded(region) for region in survey.regions(path, shape, estimate)]
+        if results is not None:
+            results.add(row, path, image, shape, estimate)
         rows.append(row)
-    for writer in writers:
-        writer.finish()
-    if run is not None:
-        write_text(run.folder / f"{task.noun}s.json", json.dumps(rows, indent=2) + "\n")
+    if results is not None:
+        results.finish(rows)
     if faults:
         others = "" if run is None or not rows else f", the others are in {out}"
         raise DataError(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults))
     return rows
 
 
-def _rounded(value: float) -> float:
-    """To hundredths, and what is smaller than one to four digits."""
-    return round(value, 2) if abs(value) >= 1 else float(f"{value:.4g}")
+class _Results:
+    """What the folder of a run gets of each image, as soon as it is known."""
+
+    def __init__(
+        self,
+        folder: Path,
+        model: Model,
+        names: Mapping[Path, str],
+        formats: Sequence[type[PointWriter]],
+        maps: bool,
+        survey: Survey | None,
+    ):
+        self.folder, self.model, self.names, self.maps, self.survey = folder, model, names, maps, survey
+        self.noun = model.task.noun
+        self.table = GrowingTable(folder / f"{self.noun}s.csv", ["image", "overlay"])
+        self.writers = [writer(folder) for writer in formats]
+        self.of_regions: GrowingTable | None = None
+        self.taken: set[str] = set()
+
+    def add(
+        self, row: dict[str, Any], path: Path, image: np.ndarray, shape: tuple[int, int], estimate: np.ndarray
+    ) -> None:
+        """Write an image's overlay, whose name the row gets, and its rows; ``shape`` is that of the file itself."""
+        task, stride = self.model.task, self.model.network.map_stride
+        regions = row.get("regions", [])
+        row["overlay"] = free_name(path.stem, f"_{self.noun}.jpg", self.taken)
+        picture = task.draw(image, estimate)
+        if self.survey and regions:
+            self.survey.draw(picture, path, shape, regions)
+        write_image(self.folder / row["overlay"], picture)
+        if self.maps:
+            with whole((self.folder / row["overlay"]).with_suffix(".npy")) as temporary:
+                np.save(temporary, estimate)
+        if self.writers:
+            found = find_points(task, estimate, stride, shape, self.model.max_side)
+            for writer in self.writers:
+                writer.add(Marked(path, self.names[path], (shape[1], shape[0]), found))
+        if regions:
+            self.of_regions = self.of_regions or GrowingTable(self.folder / "regions.csv", ["image", "region"])
+            self.of_regions.add(*({"image": row["image"], **region} for region in regions))
+        self.table.add({name: value for name, value in row.items() if name != "regions"})
+
+    def finish(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write what tells of all images."""
+        for writer in self.writers:
+            writer.finish()
+        write_text(self.folder / f"{self.noun}s.json", json.dumps(rows, indent=2) + "\n")
 
 
 def _notes(model: Model, reading: dict[str, int | None]) -> Iterator[str | Note]:

@@ -29,7 +29,7 @@ def read_marks(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
             background is white; or its marks are blurred, so that they have no one value.
     """
     size = image_size(path)
-    values = _ids(path)
+    values, _ = read_values(path)
     shares = np.bincount(values.ravel()) / values.size
     if not shares[0] or shares[1:].max(initial=0) > 0.5:
         raise DataError(f"{path}: its background is not 0 (black); save the marks on black, perhaps inverted")
@@ -49,8 +49,13 @@ def read_marks(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     return np.stack([columns, rows], 1) + 0.5, size
 
 
-def _ids(path: Path) -> np.ndarray:
-    """The values or colours of an image, numbered from 1 in ``(H, W)``; 0 is what is not marked."""
+def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The values or colours of an image, numbered from 1 in ``(H, W)``, 0 is what is not marked; and its pixels
+    ``(H, W, C)`` as OpenCV has them.
+
+    Raises:
+        DataError: as :func:`read_marks`, but for how much is marked.
+    """
     with Image.open(path) as image:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
@@ -78,4 +83,4 @@ def _ids(path: Path) -> np.ndarray:
         raise DataError(f"{path}: has {len(kinds)} values; is it a photograph or a density map? give an image of marks")
     numbers = np.zeros(marked.shape, np.int64)
     numbers[marked] = places.reshape(-1) + 1
-    return numbers
+    return numbers, pixels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -48,6 +50,21 @@ def _caption(image: np.ndarray, text: str, heat: np.ndarray) -> None:
     x, y = min(corners, key=lambda c: float(heat[c[1] : c[1] + box_height, c[0] : c[0] + box_width].sum()))
     image[y : y + box_height, x : x + box_width] //= 4
     cv2.putText(image, text, (x + margin, y + margin + tall), font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+
+
+def outline(image: np.ndarray, rings: Sequence[np.ndarray], text: str, place: tuple[float, float]) -> None:
+    """Draw in place the outlines of a region, ``(N, 2)`` x y each, and a text around a place, light on dark."""
+    height, width = image.shape[:2]
+    thick = max(1, round(min(height, width) / 300))
+    corners = [np.round(ring).astype(np.int32) for ring in rings]
+    for colour, more in (((0, 0, 0), 2 * thick), ((255, 255, 255), 0)):
+        cv2.polylines(image, corners, True, colour, thick + more, cv2.LINE_AA)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(min(height, width) / 900, 0.35)
+    (wide, tall), _ = cv2.getTextSize(text, font, scale, thick)
+    x = round(min(max(place[0] - wide / 2, 0), max(width - wide, 0)))
+    y = round(min(max(place[1] + tall / 2, tall), height))
+    for colour, more in (((0, 0, 0), 3 * thick), ((255, 255, 255), 0)):
+        cv2.putText(image, text, (x, y), font, scale, colour, thick + more, cv2.LINE_AA)
 
 
 def blend(image: np.ndarray, values: np.ndarray, caption: str = "") -> np.ndarray:

@@ -55,3 +55,11 @@ class GrowingTable:
         except OSError as error:
             os.truncate(self.path, before)
             raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose numbers are as people read them: to hundredths, and what is smaller than one to four digits."""
+    return {
+        name: value if isinstance(value, str) else round(value, 2) if abs(value) >= 1 else float(f"{value:.4g}")
+        for name, value in row.items()
+    }

@@ -10,13 +10,16 @@ import pytest
 from conftest import random_architecture
 
 from nni_count.cli import main
-from nni_count.commands.predict import _rounded, predict
+from nni_count.cli.show import show
+from nni_count.commands.predict import predict
 from nni_count.data import open_data
 from nni_count.data.origin import Origin
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Model, save_model
 from nni_count.networks import create
 from nni_count.runs.files import write_image
+from nni_count.runs.tables import rounded
+from nni_count.tasks.classes import CountingClasses
 from nni_count.tasks.counting import Counting
 from nni_count.tasks.task import Task
 
@@ -65,7 +68,8 @@ def test_maps_are_kept_where_they_are_asked_for(model, photos, tmp_path):
 
 
 def test_small_numbers_keep_their_digits():
-    assert [_rounded(value) for value in (1234.567, 1.004, 0.0123456, 3e-7, 0.0)] == [1234.57, 1.0, 0.01235, 3e-7, 0.0]
+    found = rounded(dict(enumerate((1234.567, 1.004, 0.0123456, 3e-7, 0.0, "a"))))
+    assert list(found.values()) == [1234.57, 1.0, 0.01235, 3e-7, 0.0, "a"]
 
 
 def test_a_terminal_sees_how_far_it_is(model, photos, tmp_path, monkeypatch, capsys):
@@ -244,3 +248,83 @@ class Light(Task):
 
     def measure(self, estimate, sample, shape):
         return {"error": 0.0}
+
+
+def drawn(path, size, **polygons):
+    """Regions as LabelMe has them."""
+    shapes = [{"label": label, "points": points, "shape_type": "polygon"} for label, points in polygons.items()]
+    path.write_text(json.dumps({"shapes": shapes, "imageWidth": size[0], "imageHeight": size[1]}))
+    return path
+
+
+def test_regions_are_counted_by_name(model, tmp_path, capsys):
+    """Two halves of an image sum to it, wherever its cells are cut, also of one that is scaled down."""
+    model.network.up_sampling.second.bias.data += 2  # an untrained one might count nobody
+    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (45, 70, 3), np.uint8))
+    left, right = [[0, 0], [33.3, 0], [21, 45], [0, 45]], [[33.3, 0], [70, 0], [70, 45], [21, 45]]
+    regions = drawn(
+        tmp_path / "regions.json", (70, 45), left=left, right=right, all=[[0, 0], [70, 0], [70, 45], [0, 45]]
+    )
+    for number, max_side in enumerate((None, 50)):
+        model.origin = max_side and Origin("", {"max_side": max_side}, {})
+        out = tmp_path / f"out{number}"
+        (row,) = predict(tmp_path / "a.png", model=model, out=out, regions=regions, metres_per_pixel=0.5)
+        counts = {region["region"]: region["count"] for region in row["regions"]}
+        assert counts["all"] == row["count"] > 1
+        assert counts["left"] + counts["right"] == pytest.approx(row["count"], abs=0.02)
+        share = model.density(tmp_path / "a.png").sum(0)
+        assert 0.3 * share.sum() < counts["left"] < 0.5 * share.sum()
+        first, _, last = row["regions"]
+        assert (first["square_metres"], last["square_metres"], row["square_metres"]) == (305.44, 787.5, 787.5)
+        assert row["per_square_metre"] == pytest.approx(row["count"] / 787.5, abs=1e-4)
+        assert first["per_square_metre"] == pytest.approx(first["count"] / 305.44, abs=1e-4)
+        table = list(csv.DictReader(open(out / "regions.csv")))
+        assert [(line["image"], line["region"], float(line["count"])) for line in table] == [
+            (row["image"], region["region"], region["count"]) for region in row["regions"]
+        ]
+        assert "regions" not in next(csv.DictReader(open(out / "counts.csv")))
+        assert json.loads((out / "counts.json").read_text()) == [row]
+        predict(tmp_path / "a.png", model=model, out=tmp_path / f"plain{number}")
+        pictures = [cv2.imread(str(place / row["overlay"])) for place in (out, tmp_path / f"plain{number}")]
+        assert (pictures[0] != pictures[1]).any(2).mean() > 0.02
+    show("predict", [row], None, None)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in told] == [row["image"], "left", "right", "all"]
+    assert told[1].split()[0] == f"{first['count']:.2f}"
+
+
+def test_regions_of_several_classes_are_counted_and_drawn_for_each(tmp_path):
+    architecture = random_architecture(3)
+    task = CountingClasses(classes=("car", "van"))
+    model = Model(create("amsnet", architecture, out_channels=2), "amsnet", architecture, task)
+    write_image(tmp_path / "a.png", np.full((48, 64, 3), 90, np.uint8))
+    regions = drawn(tmp_path / "regions.json", (64, 48), street=[[0, 0], [64, 0], [64, 48], [0, 48]])
+    (row,) = predict(tmp_path / "a.png", model=model, out=tmp_path / "out", regions=regions)
+    (street,) = row["regions"]
+    assert {name: street[name] for name in ("car", "van", "total")} == {
+        name: row[name] for name in ("car", "van", "total")
+    }
+    predict(tmp_path / "a.png", model=model, out=tmp_path / "plain")
+    one, other = (cv2.imread(str(tmp_path / place / row["overlay"])) for place in ("out", "plain"))
+    assert [(one != other)[:, half].any() for half in (np.s_[:64], np.s_[64:])] == [True, True]
+
+
+def test_regions_that_cannot_be_counted_are_said_before_anything_is(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "map", None)
+    square, photo = [[0, 0], [20, 0], [20, 20], [0, 20]], photos / "a.jpg"
+    for regions, images, what in (
+        (drawn(tmp_path / "size.json", (60, 40), a=square), photos, r"drawn on 60×40 pixels, but \S+b.png has 21×33"),
+        (drawn(tmp_path / "out.json", (0, 0), a=[[50, 0], [70, 0], [70, 9]]), photo, "region 'a', .* beyond"),
+        (drawn(tmp_path / "bow.json", (60, 40), a=[square[i] for i in (0, 2, 1, 3)]), photos, "'a' .*crosses itself"),
+        (photos / "b.png", photos / "a.jpg", r"b.png: .*|has \d+ values"),
+        (tmp_path / "none.json", photos, "none.json: cannot be read"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=what):
+            predict(images, model=model, out=tmp_path / "out", regions=regions)
+    model.task = Light()
+    for name, value in (("regions", tmp_path / "size.json"), ("metres_per_pixel", 0.1)):
+        with pytest.raises(SettingError, match=f"{name}: the model's task, Light, counts nothing"):
+            predict(photos, model=model, out=tmp_path / "out", **{name: value})
+    with pytest.raises(SettingError, match="metres_per_pixel: -1; give a number above 0"):
+        predict(photos, model=model, metres_per_pixel=-1)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,194 @@
+"""Regions of an image, polygons by name: read from GeoJSON, LabelMe or a mask, and how much of each cell they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import Point, Polygon, box, shape
+from shapely.validation import explain_validity
+
+from nni_count.data.files import is_image
+from nni_count.data.marks import read_values
+from nni_count.data.readers.text import read_json, understood
+from nni_count.errors import DataError
+
+Shape = Any  # Polygon or MultiPolygon; shapely carries no types
+NAMES = ("name", "Name", "NAME", "label", "id", "fid")  # what tools call the name of a feature
+BEYOND = 1.0  # pixels that a region may reach beyond its image, as labelling tools let it
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Polygons by name.
+
+    Args:
+        path: of their file.
+        shapes: by name, in pixels, x to the right and y down.
+        size: width and height of the image that they were drawn on, where the file tells.
+    """
+
+    path: Path
+    shapes: Mapping[str, Shape]
+    size: tuple[int, int] | None = None
+
+    def within(self, width: int, height: int, image: str | Path) -> dict[str, Shape]:
+        """The regions of an image of that size.
+
+        Raises:
+            DataError: they were drawn on an image of another size, or one reaches beyond this one.
+        """
+        if self.size not in (None, (width, height)):
+            drawn = "×".join(map(str, self.size or ()))
+            raise DataError(
+                f"{self.path}: its regions were drawn on {drawn} pixels, but {image} has {width}×{height}; give "
+                "those of that image"
+            )
+        frame, found = box(0, 0, width, height), {}
+        for name, region in self.shapes.items():
+            left, top, right, bottom = region.bounds
+            found[name] = region.intersection(frame)
+            beyond = min(left, top) < -BEYOND or right > width + BEYOND or bottom > height + BEYOND
+            if beyond or not found[name].area:
+                where = f"x {left:.6g} to {right:.6g} and y {top:.6g} to {bottom:.6g}"
+                raise DataError(
+                    f"{self.path}: region {name!r}, {where}, reaches beyond {image} of {width}×{height} pixels; give "
+                    "regions in the pixels of that image"
+                )
+        return found
+
+
+def read_regions(path: str | Path) -> Regions:
+    """The regions of a file: polygons of GeoJSON, or polygons, rectangles and circles of LabelMe, which are called as
+    their features or labels are; or a mask, a PNG in which each value or colour but 0 is a region. Polygons of one name
+    are one region.
+
+    Raises:
+        DataError: it is none of these, holds no region, or one that is no polygon, since it crosses itself.
+    """
+    path = Path(path)
+    if is_image(path):
+        return _of_mask(path)
+    content, size = read_json(path), None
+    with understood(path, "regions of GeoJSON or LabelMe"), _plain():
+        if "shapes" in content:
+            named = list(_of_labelme(content["shapes"]))
+            told = content.get("imageWidth"), content.get("imageHeight")
+            size = (int(told[0]), int(told[1])) if all(told) else None
+        else:
+            features = content["features"] if content["type"] == "FeatureCollection" else [content]
+            named = list(_of_geojson(features))
+    parts: dict[str, list[Shape]] = {}
+    for number, (name, region) in enumerate(named, 1):
+        name = str(name if name not in (None, "") else f"region {number}")
+        if not region.is_valid or not region.area:
+            why, _, place = explain_validity(region).partition("[")
+            fault = "crosses itself" if "elf-inter" in why else "has no area" if region.is_valid else why.lower()
+            raise DataError(
+                f"{path}: region {name!r} is no polygon: {fault} {f'at {place[:-1]}' * bool(place)}; mend it"
+            )
+        parts.setdefault(name, []).append(region)
+    if not parts:
+        raise DataError(f"{path}: holds no region; draw polygons in it, GeoJSON's or LabelMe's")
+    return Regions(path, {name: shapely.union_all(regions) for name, regions in parts.items()}, size)
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    """What shapely cannot make a polygon of is a ValueError like others."""
+    try:
+        yield
+    except ShapelyError as error:
+        raise ValueError(str(error)) from error
+
+
+def _of_labelme(shapes: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
+    """What encloses an area; points and lines beside it are left alone, since they may be what is counted."""
+    for one in shapes:
+        corners, kind = np.array(one["points"], float).reshape(-1, 2), one.get("shape_type") or "polygon"
+        if kind == "polygon":
+            yield one["label"], Polygon(corners)
+        elif kind == "rectangle":
+            yield one["label"], box(*corners.min(0), *corners.max(0))
+        elif kind == "circle":
+            yield one["label"], Point(corners[0]).buffer(float(np.hypot(*(corners[1] - corners[0]))), 64)
+
+
+def _of_geojson(features: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
+    for feature in features:
+        geometry = feature.get("geometry", feature if "coordinates" in feature else None)
+        if geometry and geometry["type"] in ("Polygon", "MultiPolygon"):
+            about = feature.get("properties") or {}
+            named = [about[key] for key in NAMES if about.get(key) is not None]
+            named += [(about.get("classification") or {}).get("name"), feature.get("id")]  # QuPath's
+            yield next((name for name in named if name is not None), None), shape(geometry)
+
+
+def _of_mask(path: Path) -> Regions:
+    """Each value's pixels, exactly: a rectangle for each run of them in a row, joined."""
+    numbers, pixels = read_values(path)
+    height, width = numbers.shape
+    padded = np.pad(numbers, ((0, 0), (1, 1)))
+    rows, columns = np.nonzero(padded[:, 1:] != padded[:, :-1])  # where runs begin or end
+    values = padded[rows, columns + 1]  # of the run that begins there
+    runs = np.flatnonzero(values)
+    boxes = shapely.box(columns[runs], rows[runs], columns[runs + 1], rows[runs] + 1)
+    found: dict[str, Shape] = {}
+    for number in np.unique(values[runs]).tolist():
+        colour = pixels[tuple(np.argwhere(numbers == number)[0])]
+        one = len(set(colour.tolist())) == 1
+        name = str(colour[0]) if one else "#" + "".join(f"{int(value):02x}" for value in colour[::-1])
+        found[name] = shapely.union_all(boxes[values[runs] == number])
+    if not found:
+        raise DataError(f"{path}: holds no region; every pixel is 0")
+    return Regions(path, found if len(found) > 1 else {path.stem: next(iter(found.values()))}, (width, height))
+
+
+def shares(region: Shape, extent: tuple[float, float]) -> tuple[tuple[slice, slice], np.ndarray]:
+    """How much of each cell of a grid lies in a region, from 0 to 1: exactly, by areas.
+
+    Args:
+        region: in cells, within the extent.
+        extent: width and height of the image in cells. Of the last cells, which may reach beyond it, what lies within
+            counts as a whole.
+
+    Returns:
+        Rows and columns of the grid, and the share of each cell there.
+    """
+    ends = np.minimum(np.ceil(region.bounds[2:]), np.ceil(extent))  # a rounding may lie beyond it
+    left, top, right, bottom = (int(edge) for edge in (*np.floor(region.bounds[:2]), *ends))
+    covered = np.zeros((bottom - top, right - left))
+    shapely.prepare(region)
+    pieces = np.array([[left, top, right, bottom]])
+    while len(pieces):  # quartered, until a piece lies inside, or outside, or is a cell
+        boxes = shapely.box(pieces[:, 0], pieces[:, 1], *np.minimum(pieces[:, 2:], extent).T)
+        inside = shapely.contains(region, boxes)
+        for x, y, right_, bottom_ in pieces[inside] - [left, top, left, top]:
+            covered[y:bottom_, x:right_] = 1
+        cut = ~inside & shapely.intersects(region, boxes)
+        cell = cut & (pieces[:, 2] - pieces[:, 0] == 1) & (pieces[:, 3] - pieces[:, 1] == 1)
+        areas = shapely.area(shapely.intersection(region, boxes[cell])) / shapely.area(boxes[cell])
+        covered[pieces[cell, 1] - top, pieces[cell, 0] - left] = areas
+        x, y, right_, bottom_ = pieces[cut & ~cell].T
+        middle_x, middle_y = (x + right_ + 1) // 2, (y + bottom_ + 1) // 2
+        quarters = [
+            (x, y, middle_x, middle_y),
+            (middle_x, y, right_, middle_y),
+            (x, middle_y, middle_x, bottom_),
+            (middle_x, middle_y, right_, bottom_),
+        ]
+        pieces = np.concatenate([np.stack(quarter, 1) for quarter in quarters])
+        pieces = pieces[(pieces[:, 2] > pieces[:, 0]) & (pieces[:, 3] > pieces[:, 1])]
+    return (slice(top, bottom), slice(left, right)), covered
+
+
+def rings(region: Shape) -> list[np.ndarray]:
+    """The outlines of a region and of its holes, ``(N, 2)`` each."""
+    polygons = [part for part in shapely.get_parts(region) if isinstance(part, Polygon)]
+    return [np.array(ring.coords)[:, :2] for part in polygons for ring in (part.exterior, *part.interiors)]

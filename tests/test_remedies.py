@@ -162,7 +162,7 @@ ELSEWHERE = {
     r"are not here, or come from a class; give --data": (
         "commands/test_decode.py::test_what_cannot_be_perturbed_is_said_before_anything_is_computed"
     ),
-    r"maps: are written into --out; give that folder too": (
+    r"are written into --out; give that folder too": (
         "commands/test_predict.py::test_maps_are_kept_where_they_are_asked_for"
     ),
     r"Trainings tell more: --verify.candidates 8": (

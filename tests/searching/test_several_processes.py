@@ -76,7 +76,7 @@ def search(folder, strategy, settings):
 
 
 def test_alpha_and_weights_stay_equal_and_files_are_written_once(tmp_path):
-    check(tmp_path, "DARTS", {"warmup_epochs": 1})
+    check(tmp_path, "GDAS", {"warmup_epochs": 1})
 
 
 @pytest.mark.slow

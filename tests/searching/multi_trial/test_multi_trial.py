@@ -210,14 +210,6 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
     assert "interrupted after 1 trials; continue with --resume" in errors
     assert_clean(out, portal)
 
-    killed = start(out, "--resume")
-    lines_until(killed, "web portal:")
-    wait_for(lambda: managers(out / "nni"), 60)
-    time.sleep(1)
-    killed.kill()
-    killed.communicate(timeout=60)
-    wait_for(lambda: not managers(out / "nni"), 60)  # nothing runs on
-
     resumed = start(out, "--resume")
     output, errors = resumed.communicate(timeout=240)
     assert resumed.returncode == 0, errors
@@ -234,6 +226,18 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
     }
     assert yaml.safe_load((out / "config.yaml").read_text())["trials"]["number"] == 2
     assert_clean(out, portal)
+
+
+@pytest.mark.slow
+def test_nothing_of_a_killed_search_runs_on(tmp_path):
+    out = tmp_path / "run"
+    killed = start(out)
+    lines_until(killed, "web portal:")
+    wait_for(lambda: managers(out / "nni"), 60)
+    time.sleep(1)
+    killed.kill()
+    killed.communicate(timeout=60)
+    wait_for(lambda: not managers(out / "nni"), 60)
 
 
 def wait_for(condition, seconds):

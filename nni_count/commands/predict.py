@@ -62,10 +62,11 @@ def predict(
         points: forms in which ``out`` gets the points that the model sees, each with its share of the count: ``csv``,
             ``labelme`` and ``coco``, which the readers of data sets take, and ``geojson``; several with commas between
             them. See :meth:`nni_count.Model.points`.
-        regions: file of polygons by name, GeoJSON or LabelMe in pixels, or a mask of a value or colour each, of which
-            ``out`` gets the counts in ``regions.csv``, and the outlines in the overlays. A cell of the map at an edge
-            counts by the share of it that lies inside.
-        metres_per_pixel: of the images; tells how many are on a square metre of each, or of its regions.
+        regions: file of polygons by name, GeoJSON (in pixels; of a GeoTIFF in coordinates of its map) or LabelMe, or a
+            mask of a value or colour each, of which ``out`` gets the counts in ``regions.csv``, and the outlines in
+            overlays. A cell of the map at an edge counts by the share of it that lies inside.
+        metres_per_pixel: of the images; tells how many are on a square metre of each, and of its regions. Of regions of
+            a GeoTIFF in metres the file tells.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
@@ -131,7 +132,7 @@ def predict(
         if word:
             warnings.warn(f"{path}: {word}", stacklevel=2)
         shape = (whole_image.shape[0], whole_image.shape[1])
-        found = task.numbers(estimate) | (survey.whole(shape, estimate) if survey else {})
+        found = task.numbers(estimate) | (survey.whole(path, shape, estimate) if survey else {})
         row: dict[str, Any] = {"image": str(path)} | rounded(found)
         if survey and regions:
             row["regions"] = [rounded(region) for region in survey.regions(path, shape, estimate)]

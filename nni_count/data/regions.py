@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.affinity import affine_transform
 from shapely.errors import ShapelyError
 from shapely.geometry import Point, Polygon, box, shape
 from shapely.validation import explain_validity
 
 from nni_count.data.files import is_image
+from nni_count.data.geotiff import Place
 from nni_count.data.marks import read_values
 from nni_count.data.readers.text import read_json, understood
 from nni_count.errors import DataError
@@ -30,16 +33,20 @@ class Regions:
 
     Args:
         path: of their file.
-        shapes: by name, in pixels, x to the right and y down.
+        shapes: by name, in pixels, x to the right and y down; or, of a GeoTIFF, in the coordinates of its map.
         size: width and height of the image that they were drawn on, where the file tells.
+        code: of the coordinates of a map by EPSG, likewise.
     """
 
     path: Path
     shapes: Mapping[str, Shape]
     size: tuple[int, int] | None = None
+    code: int | None = None
 
-    def within(self, width: int, height: int, image: str | Path) -> dict[str, Shape]:
-        """The regions of an image of that size.
+    def within(self, width: int, height: int, image: str | Path, place: Place | None = None) -> dict[str, Shape]:
+        """The regions of an image of that size, in its pixels.
+
+        Where the image has a ``place`` on the ground, what lies beyond it is left out.
 
         Raises:
             DataError: they were drawn on an image of another size, or one reaches beyond this one.
@@ -50,16 +57,22 @@ class Regions:
                 f"{self.path}: its regions were drawn on {drawn} pixels, but {image} has {width}×{height}; give "
                 "those of that image"
             )
+        if place and self.code not in (None, place.code):
+            raise DataError(
+                f"{self.path}: its regions are in EPSG:{self.code}, but {image} is in EPSG:{place.code}; export them "
+                "in that"
+            )
         frame, found = box(0, 0, width, height), {}
-        for name, region in self.shapes.items():
+        for name, drawn_as in self.shapes.items():
+            region = affine_transform(drawn_as, place.to_pixels) if place else drawn_as
             left, top, right, bottom = region.bounds
             found[name] = region.intersection(frame)
             beyond = min(left, top) < -BEYOND or right > width + BEYOND or bottom > height + BEYOND
-            if beyond or not found[name].area:
+            if (beyond and not place) or not found[name].area:
                 where = f"x {left:.6g} to {right:.6g} and y {top:.6g} to {bottom:.6g}"
                 raise DataError(
                     f"{self.path}: region {name!r}, {where}, reaches beyond {image} of {width}×{height} pixels; give "
-                    "regions in the pixels of that image"
+                    f"regions in the {'map coordinates' if place else 'pixels'} of that image"
                 )
         return found
 
@@ -75,7 +88,7 @@ def read_regions(path: str | Path) -> Regions:
     path = Path(path)
     if is_image(path):
         return _of_mask(path)
-    content, size = read_json(path), None
+    content, size, code = read_json(path), None, None
     with understood(path, "regions of GeoJSON or LabelMe"), _plain():
         if "shapes" in content:
             named = list(_of_labelme(content["shapes"]))
@@ -84,6 +97,7 @@ def read_regions(path: str | Path) -> Regions:
         else:
             features = content["features"] if content["type"] == "FeatureCollection" else [content]
             named = list(_of_geojson(features))
+            code = _code(content.get("crs"))
     parts: dict[str, list[Shape]] = {}
     for number, (name, region) in enumerate(named, 1):
         name = str(name if name not in (None, "") else f"region {number}")
@@ -96,7 +110,7 @@ def read_regions(path: str | Path) -> Regions:
         parts.setdefault(name, []).append(region)
     if not parts:
         raise DataError(f"{path}: holds no region; draw polygons in it, GeoJSON's or LabelMe's")
-    return Regions(path, {name: shapely.union_all(regions) for name, regions in parts.items()}, size)
+    return Regions(path, {name: shapely.union_all(regions) for name, regions in parts.items()}, size, code)
 
 
 @contextmanager
@@ -128,6 +142,13 @@ def _of_geojson(features: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
             named = [about[key] for key in NAMES if about.get(key) is not None]
             named += [(about.get("classification") or {}).get("name"), feature.get("id")]  # QuPath's
             yield next((name for name in named if name is not None), None), shape(geometry)
+
+
+def _code(crs: Any) -> int | None:
+    """The EPSG code of GeoJSON's older ``crs``; what newer ones leave out is longitude and latitude, or pixels."""
+    name = str(crs["properties"]["name"]) if crs else ""
+    found = re.search(r"EPSG:+(?:[\d.]*:)?(\d+)$", name)
+    return int(found[1]) if found else 4326 if name.endswith("CRS84") else None
 
 
 def _of_mask(path: Path) -> Regions:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nni_count.data.geotiff import place_of
 from nni_count.errors import SettingError
 from nni_count.runs.files import free_name, write_text
 from nni_count.runs.tables import GrowingTable
@@ -88,15 +89,8 @@ class LabelMeWriter(PointWriter):
         super().__init__(folder / "labelme")
 
     def add(self, marked: Marked) -> None:
-        shapes: list[dict[str, Any]] = [
-            {
-                "label": label,
-                "points": [point],
-                "group_id": None,
-                "description": f"{share:.4g}",
-                "shape_type": "point",
-                "flags": {},
-            }
+        shapes = [
+            {"label": label, "points": [point], "shape_type": "point", "description": f"{share:.4g}", "flags": {}}
             for label, point, share in marked
         ]
         document = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": self._seen_from(marked)}
@@ -139,21 +133,26 @@ class COCOWriter(PointWriter):
 
 
 class GeoJSONWriter(PointWriter):
-    """``geojson/NAME.geojson``: points with ``label`` and ``mass``, x to the right and y down in pixels."""
+    """``geojson/NAME.geojson``: points with ``label`` and ``mass``, x to the right and y down in pixels; of a GeoTIFF
+    in the coordinates of its map, which ``crs`` names.
+    """
 
     def __init__(self, folder: Path):
         super().__init__(folder / "geojson")
 
     def add(self, marked: Marked) -> None:
-        features = [
-            {
-                "type": "Feature",
-                "geometry": {"type": "Point", "coordinates": point},
-                "properties": {"label": label, "mass": share},
-            }
-            for label, point, share in marked
-        ]
-        self._write(marked, ".geojson", {"type": "FeatureCollection", "features": features})
+        ground = place_of(marked.path)
+        features = []
+        for label, at, share in marked:
+            there = ground.to_map(np.array([at]))[0].tolist() if ground else at
+            about = {"label": label, "mass": share}
+            features.append(
+                {"type": "Feature", "geometry": {"type": "Point", "coordinates": there}, "properties": about}
+            )
+        document: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+        if ground and ground.code:
+            document["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{ground.code}"}}
+        self._write(marked, ".geojson", document)
 
 
 #: ``--points`` → its writer

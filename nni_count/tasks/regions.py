@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from shapely.affinity import scale
 
+from nni_count.data.geotiff import GEOTIFF_SUFFIXES, place_of
 from nni_count.data.images import image_size, smaller
 from nni_count.data.regions import Shape, read_regions, rings, shares
 from nni_count.errors import DataError
@@ -20,20 +21,20 @@ Covered = tuple[Shape, tuple[slice, slice], np.ndarray]
 
 
 class Survey:
-    """What is counted in each region, and on a square metre; shares of cells are computed once for images of a size.
+    """What is counted in each region, and on a square metre; shares of cells are kept for the next image of that size.
 
     Args:
         task: that counts.
         stride: pixels a side of a cell, of an image as the network sees it.
         max_side: to which images are scaled down for it.
         regions: their file, see :func:`nni_count.data.regions.read_regions`.
-        metres: that a pixel of the images themselves is wide, where that is known.
+        metres: that a pixel of the images themselves is wide; None where only a GeoTIFF tells.
     """
 
     def __init__(self, task: Task, stride: int, max_side: int | None, regions: str | Path | None, metres: float | None):
         self.task, self.stride, self.max_side, self.metres = task, stride, max_side, metres
         self.read = read_regions(regions) if regions else None
-        self._covered: dict[tuple[int, int], dict[str, Covered]] = {}
+        self._last: tuple[tuple[int, int, str], dict[str, Covered]] | None = None
 
     def check(self, paths: Iterable[Path], page: int | None) -> None:
         """Refuse with a :class:`DataError` images that the regions are not of, by their headers, before one is read."""
@@ -42,23 +43,24 @@ class Survey:
                 width, height = image_size(path, oriented=True, page=page)
             except DataError:  # which is said when it is read
                 continue
-            self._of(path, (height, width))
+            self._within(path, (height, width))
 
-    def whole(self, shape: tuple[int, int], estimate: np.ndarray) -> dict[str, float]:
+    def whole(self, path: Path, shape: tuple[int, int], estimate: np.ndarray) -> dict[str, float]:
         """How large an image is, and how many are on a square metre of it.
 
         Args:
+            path: of the image.
             shape: of the image itself, rows and columns.
             estimate: its map, ``(K, h, w)``.
         """
-        return self._per_metre(estimate, shape[0] * shape[1])
+        return self._per_metre(path, estimate, shape[0] * shape[1])
 
     def regions(self, path: Path, shape: tuple[int, int], estimate: np.ndarray) -> list[dict[str, Any]]:
         """A row for each region of an image: its name, the numbers that the task reads from it, and its area."""
         rows = []
-        for name, (region, (high, wide), share) in self._of(path, shape).items():
+        for name, (region, (high, wide), share) in self.covered(path, shape).items():
             part = estimate[:, high, wide] * share
-            rows.append({"region": name, **self.task.numbers(part), **self._per_metre(part, region.area)})
+            rows.append({"region": name, **self.task.numbers(part), **self._per_metre(path, part, region.area)})
         return rows
 
     def draw(self, picture: np.ndarray, path: Path, shape: tuple[int, int], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -67,28 +69,39 @@ class Survey:
         """
         zoom = picture.shape[0] / shape[0]
         columns = round(zoom * shape[1])
-        for (region, _, _), row in zip(self._of(path, shape).values(), rows, strict=True):
+        for (region, _, _), row in zip(self.covered(path, shape).values(), rows, strict=True):
             numbers = [value for value in row.values() if not isinstance(value, str)]
             place, lines = region.representative_point(), [ring * zoom for ring in rings(region)]
             for number, left in zip(numbers, range(0, picture.shape[1] - columns + 1, columns), strict=False):
                 panel, text = picture[:, left : left + columns], f"{row['region']} {number:.1f}"
                 outline(panel, lines, text, (place.x * zoom, place.y * zoom))
 
-    def _per_metre(self, estimate: np.ndarray, pixels: float) -> dict[str, float]:
-        if self.metres is None:
+    def _per_metre(self, path: Path, estimate: np.ndarray, pixels: float) -> dict[str, float]:
+        place = place_of(path) if self.metres is None else None
+        metres = place.metres if place else self.metres
+        if metres is None:
             return {}
         counts = (float(density.sum(dtype=np.float64)) for density in self.task.densities(estimate).values())
-        area = pixels * self.metres**2
+        area = pixels * metres**2
         return {"square_metres": area, "per_square_metre": sum(max(0.0, count) for count in counts) / area}
 
-    def _of(self, path: Path, shape: tuple[int, int]) -> dict[str, Covered]:
-        if self.read and shape not in self._covered:
-            height, width = shape
+    def covered(self, path: Path, shape: tuple[int, int]) -> dict[str, Covered]:
+        """The regions of an image of that shape, rows and columns, and what of its map each covers; a DataError where
+        they are of another one.
+        """
+        height, width = shape
+        key = (height, width, str(path) if path.suffix.lower() in GEOTIFF_SUFFIXES else "")
+        if self._last is None or self._last[0] != key:
             seen = smaller(width, height, self.max_side) or (width, height)
             extent = (seen[0] / self.stride, seen[1] / self.stride)
             zoom = extent[0] / width, extent[1] / height
-            self._covered[shape] = {
-                name: (region, *shares(scale(region, *zoom, origin=(0, 0)), extent))
-                for name, region in self.read.within(width, height, path).items()
-            }
-        return self._covered.get(shape, {})
+            regions = self._within(path, shape).items()
+            covered = {name: (one, *shares(scale(one, *zoom, origin=(0, 0)), extent)) for name, one in regions}
+            self._last = key, covered
+        return self._last[1]
+
+    def _within(self, path: Path, shape: tuple[int, int]) -> dict[str, Shape]:
+        if self.read is None:
+            return {}
+        place = place_of(path) if self.read.size is None else None
+        return self.read.within(shape[1], shape[0], path, place)

@@ -35,6 +35,7 @@ _PUBLIC = {
     "density_map": "nni_count.data.density",
     "doctor": "nni_count.commands.doctor",
     "evaluate": "nni_count.commands.evaluate",
+    "export": "nni_count.commands.export",
     "load_model": "nni_count.model",
     "open_data": "nni_count.data",
     "open_table": "nni_count.comparing.trained",

@@ -162,6 +162,8 @@ ELSEWHERE = {
     r"are not here, or come from a class; give --data": (
         "commands/test_decode.py::test_what_cannot_be_perturbed_is_said_before_anything_is_computed"
     ),
+    r"--precision int8 finds its ranges in images; give --data with it": "commands/test_export.py::test_eight_bits",
+    r"give what nni-count export wrote": ("model/test_exported.py::test_commands_take_it_as_they_take_the_model"),
     r"are written into --out; give that folder too": (
         "commands/test_predict.py::test_maps_are_kept_where_they_are_asked_for"
     ),

@@ -18,16 +18,16 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.images import check_whole
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
+from nni_count.data.views import check_views
 from nni_count.errors import DataError, Note
-from nni_count.model import Model, load_model
+from nni_count.model import Estimator, Model, load_model
 from nni_count.networks.devices import find_device
-from nni_count.networks.whole_image import check_views, whole_map
+from nni_count.networks.whole_image import whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import GrowingTable
-from nni_count.tasks.judging import estimate_map
 from nni_count.tasks.task import Figures, Task, create_task, mean
 
 WORST, MEDIAN = 3, 2
@@ -40,7 +40,7 @@ GENERAL = (
 
 def evaluate(
     *,
-    model: str | Path | Model,
+    model: str | Path | Estimator,
     data: DataSetting,
     out: str | Path | None = None,
     split: str = "test",
@@ -52,7 +52,7 @@ def evaluate(
     """Judge a model on whole images, by the figures of its task.
 
     Args:
-        model: a ``model.safetensors``, or a model.
+        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model.
         data: folder of a data set, or ``synthetic``; with settings of its reader as
             ``{"path": ..., "max_side": 1024}``.
         out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``. Without one nothing is written.
@@ -70,10 +70,10 @@ def evaluate(
         :data:`nni_count.metrics.maps.MAP_PROTOCOLS`; for samples with a group (WorldExpo's scenes)
         ``groups`` with the figures of each, and the mean of their main metric, ``group_mae``; ``parameters``,
         ``network`` (name and settings), ``regions`` (images with a region of interest, outside which nothing counts),
-        ``flops`` (2 × multiply-adds, mean of an image), ``seconds_per_image`` (reading of the file left out), and how
-        they were obtained: ``taken_over``, the settings of the data that come from the model, ``differs``, those that
-        are not as in its training, and ``trained_on``, how many of the images it has learned from or was chosen by
-        (null where its file does not tell).
+        ``flops`` (2 × multiply-adds, mean of an image; null of an exported model), ``seconds_per_image`` (reading of
+        the file left out), and how they were obtained: ``taken_over``, the settings of the data that come from the
+        model, ``differs``, those that are not as in its training, and ``trained_on``, how many of the images it has
+        learned from or was chosen by (null where its file does not tell).
     """
     settings: dict[str, Any] = {
         "model": model,
@@ -85,7 +85,7 @@ def evaluate(
     }
     check_views(views)
     device = find_device(accelerator, devices)
-    if not isinstance(model, Model):
+    if not isinstance(model, Estimator):
         model = load_model(model, device)
     dataset, taken_over, differs = model.origin.reopen(data) if model.origin else (open_data(data), {}, {})
     samples, task = dataset.samples(split), model.task
@@ -111,7 +111,7 @@ def evaluate(
         "main_metric": task.main_metric,
         "larger_is_better": task.larger_is_better,
         "parameters": model.parameters,
-        "flops": views * _flops(model, samples),
+        "flops": views * _flops(model, samples) if isinstance(model, Model) else None,
         "seconds_per_image": float(np.mean(seconds[1:] or seconds)),  # the first one warms up
         "views": views,
         "images": len(rows),
@@ -122,7 +122,7 @@ def evaluate(
         "differs": differs,
         "trained_on": None if met is None else len(met),
         "task": describe(task),
-        "network": {"name": model.name, "settings": model.network.settings},
+        "network": {"name": model.name, "settings": model.settings},
         "model": model.facts,
     }
     if run is not None:
@@ -154,7 +154,7 @@ def table(report: dict[str, Any]) -> str:
         ),
         *([(f"{metric} mean", f"{report[of_groups]:.2f}   (of those {len(groups)} groups)")] if groups else []),
         ("parameters", f"{report['parameters']:,}"),
-        ("FLOPs", f"{report['flops'] / 1e9:.1f} G an image"),
+        *([("FLOPs", f"{report['flops'] / 1e9:.1f} G an image")] if report["flops"] else []),
         ("seconds", f"{report['seconds_per_image']:.3f} an image{views}"),
     ]
     return "\n".join(f"{name:<12} {value}" for name, value in lines)
@@ -176,7 +176,7 @@ def _notes(
         )
 
 
-def _judge(model: Model, sample: Sample, views: int) -> tuple[Figures, float]:
+def _judge(model: Estimator, sample: Sample, views: int) -> tuple[Figures, float]:
     """The figures of an image, and how long it took, in seconds."""
     word = check_whole(sample.path) if sample.path else ""
     if word:
@@ -184,7 +184,7 @@ def _judge(model: Model, sample: Sample, views: int) -> tuple[Figures, float]:
     image = sample.read()
     start = time.perf_counter()
     try:
-        estimate = estimate_map(model.network, model.task, normalise(image), views)
+        estimate = model.estimate(image, views)
     except DataError as error:
         raise DataError(f"{sample.source}: {error}") from error
     seconds = time.perf_counter() - start
@@ -192,7 +192,7 @@ def _judge(model: Model, sample: Sample, views: int) -> tuple[Figures, float]:
     return {**model.task.measure(*known), **model.task.examine(*known)}, seconds
 
 
-def _by_group(model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any]) -> dict[str, Any]:
+def _by_group(model: Estimator, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of each group, such as a scene, and the mean of the main ones; nothing where there are none."""
     groups: dict[str, list[Figures]] = {}
     for sample, row in zip(samples, rows, strict=True):
@@ -213,7 +213,7 @@ def _flops(model: Model, samples: list[Sample]) -> float:
 
 
 def _draw(
-    model: Model, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], views: int, path: Path
+    model: Estimator, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], views: int, path: Path
 ) -> None:
     task = model.task
     alone = [task.summarise([row], prior)[task.main_metric] for row in rows]
@@ -225,7 +225,7 @@ def _draw(
     estimates = []
     for label, index in chosen:
         sample, image = samples[index], samples[index].read()
-        estimate = estimate_map(model.network, task, normalise(image), views)
+        estimate = model.estimate(image, views)
         panels = task.panels(estimate, sample, image.shape[:2])
         estimates.append(Estimate(sample.name, image, panels, label))
     if estimates:

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
+from nni_count.data.views import check_views
 from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
-from nni_count.model import Model, load_model
+from nni_count.model import Estimator, load_model
 from nni_count.networks.devices import find_device
-from nni_count.networks.whole_image import check_views
 from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def predict(
     images: str | Path | Sequence[str | Path],
     *,
-    model: str | Path | Model,
+    model: str | Path | Estimator,
     out: str | Path | None = None,
     white: Annotated[int, Range(1, 65535)] | None = None,
     page: Annotated[int, Range(1)] | None = None,
@@ -51,7 +51,7 @@ def predict(
 
     Args:
         images: image files and folders of images.
-        model: a ``model.safetensors``, or a model.
+        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model.
         out: folder; gets ``counts.csv``, row by row, ``counts.json`` and an overlay for every image. Another task than
             counting has its own noun in place of ``count``. Without one nothing is drawn or written.
         white: the value that is white in images of 16 bits, such as 4095; as the model was trained where not given.
@@ -102,7 +102,7 @@ def predict(
     formats = chosen_writers(points) if points else []
     paths = _find([images] if isinstance(images, (str, Path)) else images)
     device = find_device(accelerator, devices)
-    if not isinstance(model, Model):
+    if not isinstance(model, Estimator):
         model = load_model(model, device)
     task = model.task
     for name in (name for name in ("points", "regions", "metres_per_pixel") if settings[name]):
@@ -114,7 +114,7 @@ def predict(
     if regions or metres_per_pixel:
         from nni_count.tasks.regions import Survey  # here, since most need no polygons
 
-        survey = Survey(task, model.network.map_stride, model.max_side, regions, metres_per_pixel)
+        survey = Survey(task, model.map_stride, model.max_side, regions, metres_per_pixel)
         survey.check(paths, reading["page"])
     run = None if out is None else open_run(out, "predict", settings)
     results = None if run is None else _Results(run.folder, model, names_of(paths), formats, maps, survey)
@@ -153,7 +153,7 @@ class _Results:
     def __init__(
         self,
         folder: Path,
-        model: Model,
+        model: Estimator,
         names: Mapping[Path, str],
         formats: Sequence[type[PointWriter]],
         maps: bool,
@@ -170,7 +170,7 @@ class _Results:
         self, row: dict[str, Any], path: Path, image: np.ndarray, shape: tuple[int, int], estimate: np.ndarray
     ) -> None:
         """Write an image's overlay, whose name the row gets, and its rows; ``shape`` is that of the file itself."""
-        task, stride = self.model.task, self.model.network.map_stride
+        task, stride = self.model.task, self.model.map_stride
         regions = row.get("regions", [])
         row["overlay"] = free_name(path.stem, f"_{self.noun}.jpg", self.taken)
         picture = task.draw(image, estimate)
@@ -196,7 +196,7 @@ class _Results:
         write_text(self.folder / f"{self.noun}s.json", json.dumps(rows, indent=2) + "\n")
 
 
-def _notes(model: Model, reading: dict[str, int | None]) -> Iterator[str | Note]:
+def _notes(model: Estimator, reading: dict[str, int | None]) -> Iterator[str | Note]:
     """How images are read, where that is not the usual way."""
     side = [] if model.max_side is None else [f"at most {model.max_side} pixels a side"]
     trained = [f"{name} {value}" for name, value in model.reading.items() if value is not None]

@@ -17,13 +17,14 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.origin import Origin, as_begun, keep_parts
 from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
-from nni_count.model import Model, load_model, save_model
+from nni_count.model import Model, load_trained, save_model
 from nni_count.networks import create, initialise, named
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run, Stop, graceful_stop, open_run
-from nni_count.tasks.task import Task, check_task, usual_task
+from nni_count.tasks.checking import check_task
+from nni_count.tasks.task import Task, usual_task
 from nni_count.training.datamodule import TrainingData
 from nni_count.training.learner import Length, Retraining
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
@@ -119,7 +120,7 @@ def retrain(
     else:
         if architecture is not None or settings:
             raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
-        model = from_model if isinstance(from_model, Model) else load_model(from_model)
+        model = from_model if isinstance(from_model, Model) else load_trained(from_model)
         net, name, cells = deepcopy(model.network).train(), model.name, model.architecture
         task, before = task or model.task, model.origin
     if net.settings["out_channels"] != task.out_channels:

@@ -24,7 +24,7 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.dataset import Dataset
 from nni_count.data.held_out import HeldOut
 from nni_count.errors import DataError, Interrupted, SettingError
-from nni_count.model import Model, load_model
+from nni_count.model import Model, load_trained
 from nni_count.pictures.cells import draw_cells
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
@@ -121,7 +121,7 @@ def trial(
             )
             finished = folder / "model.safetensors"
             model = (
-                load_model(finished)
+                load_trained(finished)
                 if finished.is_file()
                 else trained(architecture, folder, seed=(seed + number) % 2**32)
             )

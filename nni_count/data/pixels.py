@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from nni_count.errors import NNICountError
+
+if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
+    from torch import Tensor
 
 #: ImageNet's, as the field uses them; stored with every model
 MEAN = (0.485, 0.456, 0.406)
@@ -30,6 +33,8 @@ def normalise(image: np.ndarray) -> Tensor:
 
     The numbers stay where they are in memory, so that a batch is in PyTorch's ``channels_last`` format.
     """
+    import torch
+
     width = image.shape[-2]
     rows = image.reshape(-1, 3 * width)  # NumPy is many times faster along rows than along an axis of 3
     scaled = rows.astype(np.float32)

@@ -7,8 +7,6 @@ name of its protocol, and only figures of one protocol stand side by side.
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 #: a side of SSIM's Gaussian window; its sigma is 1.5, K1 is 0.01, K2 0.03
 WINDOW = 11
@@ -82,7 +80,10 @@ def map_quality(estimate: np.ndarray, truth: np.ndarray, protocol: str = DEFAULT
 
 
 def _compare(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    # here, since all of torchvision comes with them, which takes longer to import than torch
+    # here, since all of torchvision comes with them, which takes longer to import than torch, and torch is not needed
+    # to count with an exported model
+    import torch
+    import torch.nn.functional as F
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
     one, other = (torch.from_numpy(values.astype(np.float32))[None, None] for values in (estimate, truth))

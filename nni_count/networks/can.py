@@ -31,11 +31,27 @@ class Context(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         total, weights = torch.zeros_like(features), torch.zeros_like(features)
         for cells, scale in zip(SCALES, self.scales, strict=True):
-            context = scale(F.adaptive_avg_pool2d(features, cells))
+            context = scale(averaged(features, cells))
             context = F.interpolate(context, size=features.shape[-2:], mode="bilinear", align_corners=False)
             weight = torch.sigmoid(self.weight(features - context))
             total, weights = total + weight * context, weights + weight
         return total / weights.clamp_min(1e-6)  # all four may underflow
+
+
+def averaged(features: Tensor, cells: int) -> Tensor:
+    """``F.adaptive_avg_pool2d`` as a product of matrices, which can be exported for images of any size:
+    ``(B, C, h, w)`` → ``(B, C, cells, cells)``.
+    """
+    down, across = (_averaging(side, cells, features) for side in features.shape[-2:])
+    return down @ features @ across.T
+
+
+def _averaging(length: int, cells: int, like: Tensor) -> Tensor:
+    """The weights of the values of a row in each cell, ``(cells, length)``; neighbouring cells may share a value."""
+    number, place = torch.arange(cells, device=like.device)[:, None], torch.arange(length, device=like.device)
+    inside = (place >= number * length // cells) & (place < ((number + 1) * length + cells - 1) // cells)
+    weights = inside.to(like.dtype)
+    return weights / weights.sum(1, keepdim=True)
 
 
 class CAN(HandDesigned):

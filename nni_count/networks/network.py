@@ -34,6 +34,12 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def traceable(self) -> nn.Module:
+        """What computes the same, and whose steps depend neither on the size of the image nor on what it shows, so that
+        they can be exported; by default the network itself.
+        """
+        return self
+
     def maps(self, image: Tensor) -> list[Tensor]:
         """All maps that training compares with the truth, each of the shape of :meth:`forward`'s, which is the last."""
         return [self(image)]

@@ -4,6 +4,7 @@ Counting, CVPR 2017).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -61,22 +62,11 @@ class SwitchCNN(HandDesigned):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        rows = []
-        for strip in self._cut(image, 2):
-            rows.append(torch.cat([self._switched(patch) for patch in self._cut(strip, 3)], dim=3))
-        return torch.cat(rows, dim=2)
+        patches = _Patches(self, self.switch)
+        return torch.cat([patches(one[None]) for one in image])
 
-    def _cut(self, image: Tensor, axis: int) -> list[Tensor]:
-        """At most :data:`GRID` pieces along an axis, each a multiple of 16 pixels long."""
-        blocks = image.shape[axis] // self.multiple
-        pieces = min(GRID, max(1, image.shape[axis] // SMALLEST))
-        lengths = [(blocks // pieces + (number < blocks % pieces)) * self.multiple for number in range(pieces)]
-        return list(torch.split(image, lengths, axis))
-
-    def _switched(self, patch: Tensor) -> Tensor:
-        """The maps of patches ``(B, C, h, w)``, each through its own column: the others' cost nothing."""
-        chosen = [int(index) for index in self.switch(patch).argmax(1)]
-        return torch.cat([self.columns[index](patch[n : n + 1]) for n, index in enumerate(chosen)])
+    def traceable(self) -> nn.Module:
+        return cast(nn.Module, torch.jit.script(_Patches(self, nn.Sequential(self.front_end, self.classifier))))
 
     def training_loss(self, image: Tensor, target: Tensor, loss: Loss, progress: float) -> Tensor:
         """The stage's loss of patches ``(B, C, H, W)``; arguments as for any network."""
@@ -106,3 +96,45 @@ class SwitchCNN(HandDesigned):
         self.front_end.initialise()
         draw_weights(he, self.columns)
         draw_weights(gaussian, self.classifier, of=nn.Linear)
+
+
+class _Patches(nn.Module):
+    """An image ``(1, C, H, W)`` patch by patch, each through its own column: the others' cost nothing.
+
+    Written as TorchScript takes it: how many patches there are follows the size of the image, and the column of each
+    what it shows, which a graph that is traced would keep of one image.
+    """
+
+    def __init__(self, network: SwitchCNN, switch: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.first, self.second, self.third = network.columns
+        self.switch = switch
+        self.multiple, self.out_channels = network.multiple, network.settings["out_channels"]
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = image.new_zeros(1, self.out_channels, 0, image.shape[3] // 4)
+        for row in range(self.pieces(image.shape[2])):
+            strip = image[:, :, self.start(row, image.shape[2]) : self.start(row + 1, image.shape[2])]
+            beside = image.new_zeros(1, self.out_channels, strip.shape[2] // 4, 0)
+            for place in range(self.pieces(image.shape[3])):
+                left, right = self.start(place, image.shape[3]), self.start(place + 1, image.shape[3])
+                beside = torch.cat([beside, self.switched(strip[:, :, :, left:right])], 3)
+            found = torch.cat([found, beside], 2)
+        return found
+
+    def pieces(self, length: int) -> int:
+        return min(3, max(1, length // 128))  # GRID and SMALLEST, which TorchScript does not see
+
+    def start(self, piece: int, length: int) -> int:
+        blocks, pieces = length // self.multiple, self.pieces(length)
+        return (piece * (blocks // pieces) + min(piece, blocks % pieces)) * self.multiple
+
+    def switched(self, patch: Tensor) -> Tensor:
+        chosen = int(self.switch(patch).argmax(1))
+        if chosen == 0:
+            maps: Tensor = self.first(patch)
+        elif chosen == 1:
+            maps = self.second(patch)
+        else:
+            maps = self.third(patch)
+        return maps

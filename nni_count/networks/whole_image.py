@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nni_count.errors import DataError, SettingError
+from nni_count.data.views import VIEWS, check_views
+from nni_count.errors import DataError
 from nni_count.networks.network import Network
 from nni_count.runs.memory import is_for_memory, within_memory
 
 FARTHEST, BREADTH = 2048, 64  # pixels: half the length and the breadth of the strip on which a network's reach is found
-
-#: how often an image is looked at → the quarter turns, and whether it is mirrored before
-VIEWS = {1: [(0, False)], 2: [(0, False), (0, True)], 8: list(product(range(4), (False, True)))}
-
-
-def check_views(views: int) -> None:
-    """Refuse a number of views that is not known with a :class:`SettingError`."""
-    if views not in VIEWS:
-        raise SettingError(
-            f"views: {views!r}; choose 1, 2 (mirrored as well) or 8 (mirrored and turned by quarters as well)"
-        )
 
 
 def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:

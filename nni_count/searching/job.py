@@ -17,7 +17,8 @@ from nni_count.runs.describe import path_of
 from nni_count.searching.nni import ModelSpace, Strategy
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import SPACE_MEMBERS, Space
-from nni_count.tasks.task import Task, check_task
+from nni_count.tasks.checking import check_task
+from nni_count.tasks.task import Task
 from nni_count.training.settings import Compute, Crops, Recipe
 
 

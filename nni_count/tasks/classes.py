@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from torch import Tensor
 
 from nni_count.data.files import as_seen
 from nni_count.data.sample import Sample
@@ -16,6 +15,9 @@ from nni_count.errors import DataError, SettingError
 from nni_count.runs.ranges import Range, check
 from nni_count.tasks.counting import Counting
 from nni_count.tasks.task import Figures, Task
+
+if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
+    from torch import Tensor
 
 #: what else is read from an image, or stands beside it in a table
 TAKEN = {"total", "image", "overlay", "map"}
@@ -122,6 +124,9 @@ class CountingClasses(Task):
 
     def densities(self, estimate: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self.classes, estimate, strict=True))
+
+    def in_graph(self, estimate: Tensor) -> dict[str, Tensor]:
+        return {**{name: estimate[k].sum() for k, name in enumerate(self.classes)}, "total": estimate.sum()}
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         """The image once for each class, side by side."""

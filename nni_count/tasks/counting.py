@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from torch import Tensor
 
-from nni_count.data.adaptive import adaptive_sigma
-from nni_count.data.density import density_map
 from nni_count.data.sample import Sample
 from nni_count.metrics import METRICS
 from nni_count.metrics.counts import GAME_LEVELS, game, intervals, mae_by_density
@@ -19,6 +16,9 @@ from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, ma
 from nni_count.plugins import entries
 from nni_count.runs.ranges import Range, check
 from nni_count.tasks.task import Figures, Task, error_share, mean
+
+if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
+    from torch import Tensor
 
 #: ours, and those that installed packages bring
 COUNT_METRICS = ChainMap(METRICS, entries("metrics"))
@@ -62,6 +62,9 @@ class Counting(Task):
         Geometry-adaptive kernels take all points of the image, also for a crop: heads outside it are neighbours of
         those inside.
         """
+        from nni_count.data.adaptive import adaptive_sigma
+        from nni_count.data.density import density_map
+
         if self.beta is not None:
             sigma = adaptive_sigma(sample.points, beta=self.beta)
             return density_map(sample.points, shape, sigma=sigma, stride=stride)
@@ -126,6 +129,9 @@ class Counting(Task):
 
     def densities(self, estimate: np.ndarray) -> dict[str, np.ndarray]:
         return {self.things: estimate[0]}
+
+    def in_graph(self, estimate: Tensor) -> dict[str, Tensor]:
+        return {"count": estimate[0].sum().clamp_min(0)}
 
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         from nni_count.pictures.overlays import overlay

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
 from nni_count.plugins import load, named_by_file
 from nni_count.runs.describe import kept_arguments
-from nni_count.runs.plain import check_plain
+
+if TYPE_CHECKING:  # torch is imported where a tensor is made: what an exported model estimates is read without it
+    from torch import Tensor
 
 #: figures of an image, or of a whole set
 Figures = dict[str, Any]
 #: what is minimised between an estimate and a target, ``(B, K, h, w)`` each → a scalar
-Distance = Callable[[Tensor, Tensor], Tensor]
+Distance: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
 class Task(ABC):
@@ -82,7 +81,9 @@ class Task(ABC):
             estimate: a network's output, ``(B, K, h, w)``.
             target: as :meth:`target` made them, of the same shape.
         """
-        off, empty = (self.loss(maps, target, F.mse_loss) for maps in (estimate, torch.zeros_like(target)))
+        from torch.nn.functional import mse_loss
+
+        off, empty = (self.loss(maps, target, mse_loss) for maps in (estimate, target.new_zeros(target.shape)))
         return error_share(off, empty)
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
@@ -117,7 +118,7 @@ class Task(ABC):
             rows: an image's figures each, of which those of :meth:`examine` may be missing.
             prior: see :meth:`prior`.
         """
-        return {name: mean([row.get(name) for row in rows]) for name, value in rows[0].items() if _is_number(value)}
+        return {name: mean([row.get(name) for row in rows]) for name, value in rows[0].items() if is_number(value)}
 
     @property
     def readings(self) -> dict[str, Callable[[np.ndarray], Any]]:
@@ -136,6 +137,10 @@ class Task(ABC):
         values = {name: read(estimate) for name, read in self.readings.items()}
         return {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
 
+    def in_graph(self, estimate: Tensor) -> dict[str, Tensor]:
+        """Those of :meth:`numbers` that an exported model gives beside its maps ``(K, h, w)``: scalars by name."""
+        return {}
+
     def draw(self, image: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         """An image ``(H, W, 3)`` uint8 RGB with the estimate drawn over it; by default the first map in colours."""
         from nni_count.pictures.overlays import blend
@@ -145,6 +150,8 @@ class Task(ABC):
 
     def panels(self, estimate: np.ndarray, sample: Sample, shape: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
         """What an evaluation draws beside an image: titles and maps of the image's size or smaller, truth first."""
+        import torch
+
         truth = self.estimate(torch.from_numpy(checked_target(self, sample, shape, 1)), 1).numpy()
         number = "" if self.out_channels == 1 else " {}"
         return [
@@ -155,7 +162,7 @@ class Task(ABC):
 
     def lines(self, figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The figures of :meth:`summarise` as a person reads them: names and texts."""
-        return [(name, f"{value:.4g}") for name, value in figures.items() if _is_number(value)]
+        return [(name, f"{value:.4g}") for name, value in figures.items() if is_number(value)]
 
     def is_better(self, figure: float, other: float) -> bool:
         """Whether a main metric is better than another one; what is no number never is."""
@@ -192,31 +199,6 @@ def create_task(name: str, settings: Mapping[str, Any] | None = None, *, of_file
         raise SettingError(f"task {name}: {error}") from error
 
 
-def check_task(task: Task, samples: Sequence[Sample]) -> None:
-    """Ask a task, of the first training sample, all that a training will ask, before anything is trained.
-
-    Raises:
-        DataError: the target does not fit the image; naming its file.
-        SettingError: it is no task, or gives no main metric.
-    """
-    if not isinstance(task, Task):
-        raise SettingError(f"task: {type(task).__name__} is no nni_count.Task; give one that is")
-    sample = samples[0]
-    task.check(samples)
-    name, prior, metric = type(task).__name__, task.prior(samples), getattr(task, "main_metric", "")
-    try:  # the model is written with them, after the training
-        check_plain({"settings": task.settings, "prior": prior})
-    except ValueError as error:
-        raise SettingError(f"task {name}: {error}") from None
-    target = torch.from_numpy(checked_target(task, sample, shape := sample.read().shape[:2], 1))
-    figures = task.summarise([task.measure(task.estimate(target, 1).numpy(), sample, shape)], prior)
-    if not _is_number(figures.get(metric)):
-        known = f"its figures are {', '.join(figures) or 'none'}; name one of them that is a number"
-        raise SettingError(
-            f"{sample.source}: the task {name} has no metric for it: main_metric is {metric!r}, and {known}"
-        )
-
-
 def checked_target(task: Task, sample: Sample, shape: tuple[int, int], stride: int) -> np.ndarray:
     """A task's target, which has the right shape and only numbers; a DataError names the file where it has not."""
     target = np.asarray(task.target(sample, shape, stride), np.float32)
@@ -245,5 +227,5 @@ def mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(numbers)) if numbers else None
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -12,8 +12,8 @@ from examples.classes.scenes import NutsAndBolts
 from examples.perspective.scenes import Crowds
 from examples.perspective.task import Perspective
 from nni_count.losses import create_loss
+from nni_count.tasks.checking import check_task
 from nni_count.tasks.classes import CountingClasses
-from nni_count.tasks.task import check_task
 from nni_count.training.crops import CropStream
 from nni_count.training.settings import Augmentation, Crops
 

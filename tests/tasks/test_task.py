@@ -25,8 +25,9 @@ from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError, ModelError, SettingError
 from nni_count.model import load_model
+from nni_count.tasks.checking import check_task
 from nni_count.tasks.counting import Counting
-from nni_count.tasks.task import Task, check_task, create_task, middles, usual_task
+from nni_count.tasks.task import Task, create_task, middles, usual_task
 from nni_count.training.crops import CropStream
 from nni_count.training.settings import Augmentation, Crops
 
@@ -284,7 +285,7 @@ def test_a_task_is_found_by_name_and_by_path(tmp_path, monkeypatch):
     for name, message in (
         ("Guessing", "task: 'Guessing' is unknown; known: .*Theirs"),
         ("no_such.Task", "task no_such.Task: cannot be imported .*install the package that has it"),
-        ("nni_count.tasks.task.check_task", "is no nni_count.Task"),
+        ("nni_count.tasks.checking.check_task", "is no nni_count.Task"),
         ("nni_count.errors.DataError", "is no nni_count.Task"),
     ):
         with pytest.raises(SettingError, match=message):
@@ -307,7 +308,7 @@ def test_a_model_file_imports_nothing_and_runs_nothing_but_a_task(tmp_path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, message in (
         ("os.system", "is no Task"),
-        ("nni_count.tasks.task.check_task", "is no Task"),
+        ("nni_count.tasks.checking.check_task", "is no Task"),
         ("nni_count.data.dataset.Dataset", "is no Task"),
         ("their_module.Theirs", "give --task_class their_module.Theirs, or import it before"),
         ("unittest.__main__.main", "nothing is imported because a file names it"),

@@ -234,6 +234,20 @@ def test_a_full_disk_is_told_by_the_models_name_and_the_one_before_stays(model, 
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.bool])
+def test_weights_that_are_no_fractions_are_refused(model, tmp_path, dtype):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    with safe_open(path, "pt") as file:
+        header, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file({name: weight.to(dtype) for name, weight in weights.items()}, path, header)
+    with pytest.raises(ModelError, match=rf"is of {dtype} in the file, torch.float32 in the network"):
+        load_model(path)
+    exact = {name: weight.double() if weight.is_floating_point() else weight for name, weight in weights.items()}
+    save_file(exact, path, header)
+    assert load_model(path).parameters == model.parameters
+
+
 def test_a_pipe_is_no_model(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):

@@ -196,6 +196,9 @@ ELSEWHERE = {
         "tasks/test_task.py::test_a_model_file_imports_nothing_and_runs_nothing_but_a_task"
     ),
     r"architecture differ is not known": "commands/test_compare.py::test_what_chance_in_a_training_hides_is_said",
+    r"remove it, and --resume does that part again": (
+        "commands/test_trial.py::test_a_damaged_state_of_a_part_is_told_and_the_remedy_works"
+    ),
     r"write one with nnictl experiment export": "commands/test_compare.py::test_an_exported_experiment_is_read",
 }
 #: settings that are advised without a value → the commands that may say so
@@ -209,6 +212,7 @@ SETTINGS = {
     r"raise --max_epochs": ("search", "trial"),
     r"; lower --learning_rate": ("search",),
     r"try --precision 32-true": ("retrain", "trial"),
+    r"train longer, with --frozen_norms 0.4, on more images": ("retrain",),
 }
 #: made by these functions alone, as a command would on its way → as they advise
 MADE = {

@@ -17,8 +17,6 @@ def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str]
     if table:
         print(table(answer))
     elif command == "predict":
-        if answer and "video" in answer[0]:
-            return  # its rows were printed as they came, and others read them
         for row in answer:
             for one in (row, *row.get("regions", ())):
                 numbers = [f"{value:10.2f}" for value in one.values() if isinstance(value, (int, float))]
@@ -31,6 +29,8 @@ def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str]
             f"{answer.parameters:,} parameters, {judged} "
             f"({facts['weights']} weights of step {facts['step']} of {facts['steps']})"
         )
+        if words := answer.task.beside_constant(figure, facts[f"constant_{metric}"]):
+            print(words)
     elif command == "trial":
         metric = answer["main_metric"]
         print(f"validation {metric.upper()} {answer[metric]:.2f}, {answer['parameters']:,} parameters")

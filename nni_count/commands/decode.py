@@ -17,6 +17,7 @@ from nni_count.errors import RunError, SettingError
 from nni_count.networks.devices import find_device
 from nni_count.networks.network import at_most
 from nni_count.plugins import named_by_file
+from nni_count.runs.checkpoints import read_checkpoint
 from nni_count.runs.plain import check_file, read_yaml
 from nni_count.runs.run import Run, open_run
 from nni_count.searching.cost import Cost, cost_table
@@ -125,7 +126,8 @@ def _remade(
         dataset, seed = open_data(_data(run, config["data"]) if data is None else data), int(config["seed"])
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise RunError(f"{run.folder}: its config.yaml is damaged ({error!r}); give the folder of a search") from error
-    return strategy, task, crops, as_begun(run.folder, dataset, halves(dataset.samples("train"), seed))[1], seed
+    parts = as_begun(run.folder, "search", dataset, halves(dataset.samples("train"), seed))
+    return strategy, task, crops, parts[1], seed
 
 
 def _data(run: Run, described: Any) -> DataSetting:
@@ -149,12 +151,15 @@ def _space(run: Run, path: Any, settings: Any) -> Space:
 
 def _checkpoint(run: Run) -> dict[str, Any]:
     """The state after the last whole epoch, with what the search's own callback found then."""
+    path = run.last_checkpoint
     try:
-        check_file(run.last_checkpoint)
-        checkpoint: dict[str, Any] = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True)
+        check_file(path)
+        checkpoint: dict[str, Any] = read_checkpoint(
+            path, lambda: torch.load(path, map_location="cpu", weights_only=True)
+        )
         found = checkpoint["callbacks"]["AfterEpoch"]["found"]
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, PickleError) as error:
-        raise RunError(f"{run.last_checkpoint}: no checkpoint of a search; give the folder of one") from error
+        raise RunError(f"{path}: no checkpoint of a search; give the folder of one") from error
     if not found:
         raise RunError(f"{run.folder}: stopped before the end of its first epoch; continue it with --resume")
     return checkpoint

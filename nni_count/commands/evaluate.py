@@ -157,7 +157,8 @@ def table(report: dict[str, Any]) -> str:
         *([("FLOPs", f"{report['flops'] / 1e9:.1f} G an image")] if report["flops"] else []),
         ("seconds", f"{report['seconds_per_image']:.3f} an image{views}"),
     ]
-    return "\n".join(f"{name:<12} {value}" for name, value in lines)
+    words = task.beside_constant(report[task.main_metric], report.get(f"constant_{task.main_metric}"))
+    return "\n".join([*(f"{name:<12} {value}" for name, value in lines), *([words] if words else [])])
 
 
 def _notes(

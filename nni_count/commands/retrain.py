@@ -130,12 +130,11 @@ def retrain(
     criterion = create_loss(loss, cells.pooling if cells else None)
     training, validation = dataset.training_parts(recipe.validation_fraction, seed)
     if resume:
-        training, validation = as_begun(out, dataset, (training, validation))
+        training, validation = as_begun(out, "retrain", dataset, (training, validation))
     check_task(task, training)
     batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
     criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
-    timer = budget.timer()
-    length = _length(budget, timer, len(batches.crops))
+    length = _length(budget, timer := budget.timer(), len(batches.crops))
     with open_run(
         out,
         "retrain",
@@ -154,7 +153,7 @@ def retrain(
         },
         resume=resume,
     ) as run:
-        keep_parts(run.folder, dataset, (training, validation))
+        prints = keep_parts(run.folder, dataset, (training, validation))
         module = Retraining(
             net.to(memory_format=torch.channels_last),
             criterion,
@@ -171,8 +170,10 @@ def retrain(
         if not module.best:
             raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
         net.load_state_dict(module.best["state"])
+        beside = task.summarise(module.rows["raw"], task.prior(training)) if validation else {}
         facts = {
             f"validation_{task.main_metric}": module.best["metric"],
+            f"constant_{task.main_metric}": beside.get(f"constant_{task.main_metric}"),
             "weights": module.best["weights"],
             "step": module.best["step"],
             "loss": criterion.settings,
@@ -184,8 +185,8 @@ def retrain(
             **task.prior(training),
             "seed": seed,
         }
-        origin = Origin.of(dataset, [*training, *validation], before)
-        save_model(trained := Model(net.cpu(), name, cells, task, facts, origin), run.folder / "model.safetensors")
+        trained = Model(net.cpu(), name, cells, task, facts, Origin.of(dataset, prints, before))
+        save_model(trained, run.folder / "model.safetensors")
         return trained
 
 

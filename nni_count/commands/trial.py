@@ -30,6 +30,7 @@ from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import can_resume, open_run
+from nni_count.runs.states import read_state, write_state
 from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random
 from nni_count.searching.portal import Report, tell
 from nni_count.searching.random_search import RandomBudget, random_search
@@ -157,7 +158,8 @@ def trial(
                         callbacks=[report],
                         **settings,
                     )
-                write_text(done, json.dumps({**report.facts(), "memory_mb": round(_peak_memory())}))
+                write_state(done, {**report.facts(), "memory_mb": round(_peak_memory())})
+            searched = read_state(done, "search_seconds", "memory_mb")
             architecture = read_architecture(searched_in / "architecture.yaml")
             draw_cells(architecture, searched_in / "cells.png")
             trainings = [again(architecture, number) for number in range(retrainings)]
@@ -166,7 +168,6 @@ def trial(
                 f"{run.folder}: interrupted; nni-count trial --config {run.folder}/config.yaml --resume goes on"
             ) from error
         model, evaluation = trainings[0]
-        searched = json.loads(done.read_text())
         of_task = [name for name in (task.main_metric, "rmse") if name in evaluation]
         figures = {
             **{name: float(np.mean([report[name] for _, report in trainings])) for name in of_task},

@@ -131,8 +131,16 @@ def fitting(root: Path) -> list[str]:
     general = {name for name, reader in READERS.items() if getattr(reader, "general", False)}
     special = _recognised(root, READERS.keys() - general)
     # a part of a public set may look like one of those
-    inside = any(_recognised(folder, READERS.keys() - _own()) for folder in root.absolute().parents[:2])
+    inside = any(_elsewhere(folder, READERS.keys() - _own()) for folder in root.absolute().parents[:2])
     return special or ([] if inside else _recognised(root, general))
+
+
+def _elsewhere(folder: Path, layouts: Collection[str]) -> list[str]:
+    """The layouts of a folder that nobody asked for: what is wrong in it is nobody's concern."""
+    try:
+        return _recognised(folder, layouts)
+    except DataError:
+        return []
 
 
 def _recognised(root: Path, layouts: Collection[str]) -> list[str]:
@@ -153,7 +161,12 @@ def _meant(root: Path, format: str | None = None) -> Iterator[Path]:
     meant: list[Path] = []
     above = root.absolute().parents[:2]
     for folder in chain(above, (folder for folder in below if folder.is_dir())):
-        found = {*fitting(folder)} - (_own() if folder in above else set())
+        try:
+            found = {*fitting(folder)} - (_own() if folder in above else set())
+        except DataError:
+            if folder not in above:
+                raise
+            continue
         if (format in found if format else found) and not {*meant} & {*folder.parents}:
             meant.append(folder)
             yield folder

@@ -106,7 +106,9 @@ def _pages(image: Image.Image) -> int:
     return own
 
 
-def _unreadable(path: str | Path) -> DataError:
+def _unreadable(path: str | Path, depth: object = None) -> DataError:
+    if depth:
+        return DataError(f"{path}: pixels are {depth}; save the image with 8 or 16 bits a channel")
     return DataError(f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it")
 
 
@@ -159,11 +161,12 @@ def read_image(
     except (cv2.error, OSError, SyntaxError):
         image = None
     if image is None:
-        raise _unreadable(path)
+        with Image.open(path) as file:
+            raise _unreadable(path, {"F": "float32", "I": "int32"}.get(file.mode))  # of which OpenCV reads some
     if image.dtype == np.uint16:
         image = _eight_bits(image, path, white)
     elif image.dtype != np.uint8:
-        raise DataError(f"{path}: pixels are {image.dtype}; save the image with 8 or 16 bits a channel")
+        raise _unreadable(path, image.dtype)
     return np.ascontiguousarray(image[:, :, ::-1])
 
 

@@ -21,6 +21,7 @@ from nni_count.errors import RunError, SettingError
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.ranges import check
+from nni_count.runs.run import check_holds
 
 ENDS = 1 << 16  # bytes at either end of a file that its fingerprint is of, beside its length
 KEPT = "images.json"
@@ -42,12 +43,12 @@ class Origin:
     images: Mapping[str, str]
 
     @classmethod
-    def of(cls, dataset: Dataset, samples: Sequence[Sample], before: Origin | None = None) -> Origin:
-        """Of a training; ``before`` is that of the weights that it began with."""
-        images = _images(dataset, samples)
+    def of(cls, dataset: Dataset, images: Mapping[str, str], before: Origin | None = None) -> Origin:
+        """Of a training on images with their fingerprints; ``before`` is that of the weights that it began with."""
         if before:
             same = before.data == dataset.identity
-            images = {(name if same else f"{before.data}: {name}"): f for name, f in before.images.items()} | images
+            earlier = {(name if same else f"{before.data}: {name}"): f for name, f in before.images.items()}
+            images = {**earlier, **images}
         return cls(dataset.identity, describe(dataset.settings), images)
 
     @classmethod
@@ -115,23 +116,28 @@ class Origin:
         ]
 
 
-def keep_parts(folder: Path, dataset: Dataset, parts: Sequence[Sequence[Sample]]) -> None:
-    """Write beside a run's checkpoints which images it began with, for :func:`as_begun`."""
-    write_text(folder / KEPT, json.dumps([_images(dataset, part) for part in parts], indent=0) + "\n")
+def keep_parts(folder: Path, dataset: Dataset, parts: Sequence[Sequence[Sample]]) -> dict[str, str]:
+    """Write beside a run's checkpoints which images it began with, for :func:`as_begun`; returns their fingerprints."""
+    prints = [fingerprints(dataset, part) for part in parts]
+    write_text(folder / KEPT, json.dumps(prints, indent=0) + "\n")
+    return {name: one for part in prints for name, one in part.items()}
 
 
 def as_begun(
-    folder: str | Path, dataset: Dataset, parts: tuple[Sequence[Sample], Sequence[Sample]]
+    folder: str | Path, command: str, dataset: Dataset, parts: tuple[Sequence[Sample], Sequence[Sample]]
 ) -> tuple[list[Sample], list[Sample]]:
     """The parts that the run in a folder began with; images that came since are left out, with a word.
 
     Raises:
-        RunError: an image is gone, or has another content.
+        RunError: the folder holds none of that command, or an image is gone, or has another content.
     """
+    check_holds(Path(folder), command)
     now = {place(sample, dataset.root): sample for part in parts for sample in part}
     try:
         kept = json.loads((Path(folder) / KEPT).read_text(encoding="utf-8"))
         first, second = [dict(part) for part in kept]
+        if not first or bool(second) != bool(parts[1]):
+            raise ValueError("a part without images")
     except FileNotFoundError:  # of an earlier version, or the run says itself what is wrong
         return list(parts[0]), list(parts[1])
     except (OSError, ValueError, TypeError) as error:
@@ -150,7 +156,8 @@ def as_begun(
     return [now[name] for name in first], [now[name] for name in second]
 
 
-def _images(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, str]:
+def fingerprints(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, str]:
+    """Of samples, by their place in the data set."""
     return {place(sample, dataset.root): fingerprint(sample) for sample in samples}
 
 

@@ -122,6 +122,8 @@ def _build(
     for key in found | expected:
         if found.get(key) != expected.get(key):
             raise SettingError(f"{key}: shape {found.get(key)} in the file, {expected.get(key)} in the network")
+        if weights[key].is_floating_point() != planned[key].is_floating_point():  # what is rounded estimates nothing
+            raise SettingError(f"{key}: is of {weights[key].dtype} in the file, {planned[key].dtype} in the network")
     network = create(name, architecture, **settings)
     network.load_state_dict(weights)
     return network

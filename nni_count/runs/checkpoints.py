@@ -89,7 +89,7 @@ def _damaged(path: Path, fault: str) -> RunError:
     earlier = path.with_name(PREVIOUS)
     remedy = f"remove {path.parent.parent} and start again"
     if earlier.is_file() and damage(earlier) is None:
-        remedy = f"the state before it is whole: mv {earlier} {path}, then --resume again"
+        remedy = f"the state before it is whole: mv {earlier} {path}, then the same command again"
     return RunError(f"{path}: is damaged ({fault}); {remedy}")
 
 

@@ -84,7 +84,7 @@ def open_run(
     configuration = {**describe(settings), "out": os.fspath(out)}
     try:
         if resume:
-            _check_resumable(Run(folder), config_file, command, configuration, checkpointed)
+            _check_resumable(Run(folder), command, configuration, checkpointed)
         else:
             _check_empty(folder, command)
             folder.mkdir(parents=True, exist_ok=True)
@@ -114,22 +114,26 @@ def can_resume(folder: Path) -> bool:
     return False
 
 
-def _check_resumable(
-    run: Run, config_file: Path, command: str, configuration: dict[str, Any], checkpointed: bool
-) -> None:
+def check_holds(folder: Path, command: str) -> dict[str, Any]:
+    """The settings of a folder's run; a RunError where it holds none, or one of another command."""
+    config_file = folder / "config.yaml"
     if not config_file.is_file():
-        raise RunError(f"{run.folder}: holds no run to resume; leave out --resume")
+        raise RunError(f"{folder}: holds no run to resume; leave out --resume")
     try:
         text = read_text(config_file)
-        before = parse_yaml(text)
-        if not isinstance(before, dict):
+        settings = parse_yaml(text)
+        if not isinstance(settings, dict):
             raise ValueError("no settings by name")
     except (OSError, ValueError) as error:
         raise RunError(f"{config_file}: cannot be read ({error}); begin the run again in another --out") from error
     found = text.partition("\n")[0].removeprefix("# nni-count ")
     if found != command:
-        raise RunError(f"{run.folder}: holds a run of '{found}', not of '{command}'; choose another --out")
-    for name, was, now in _differences(before, configuration):
+        raise RunError(f"{folder}: holds a run of '{found}', not of '{command}'; choose another --out")
+    return settings
+
+
+def _check_resumable(run: Run, command: str, configuration: dict[str, Any], checkpointed: bool) -> None:
+    for name, was, now in _differences(check_holds(run.folder, command), configuration):
         if name not in FREE_ON_RESUME:
             raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
     if checkpointed and not run.last_checkpoint.is_file():

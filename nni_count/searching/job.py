@@ -16,7 +16,7 @@ from nni_count.errors import SettingError
 from nni_count.runs.describe import path_of
 from nni_count.searching.nni import ModelSpace, Strategy
 from nni_count.searching.settings import SearchBudget
-from nni_count.searching.space import SPACE_MEMBERS, Space
+from nni_count.searching.space import Space, check_is_space
 from nni_count.tasks.checking import check_task
 from nni_count.tasks.task import Task
 from nni_count.training.settings import Compute, Crops, Recipe
@@ -78,7 +78,7 @@ def prepare(
     space = type(space)(*space.trace_args, **{**space.trace_kwargs, **follows})
     parts = halves(dataset.samples("train"), seed)
     if begun is not None:
-        parts = as_begun(begun, dataset, parts)
+        parts = as_begun(begun, "search", dataset, parts)
     check_task(task, [*parts[0], *parts[1]])
     whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
     provenance = {
@@ -92,15 +92,12 @@ def prepare(
 
 
 def _check(space: ModelSpace, strategy: Strategy, task: Task, crops: Crops) -> None:
-    name = type(space).__name__
-    missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
-    if not isinstance(space, ModelSpace) or missing:
-        raise SettingError(f"space: {name} is no NNI ModelSpace with {', '.join(SPACE_MEMBERS)}; lacks {missing}")
+    check_is_space(space)
     if not isinstance(strategy, Strategy):
         raise SettingError(f"strategy: {type(strategy).__name__} is no NNI strategy; choose one, such as DARTS")
     multiple, channels = cast(Space, space).multiple, space.trace_kwargs.get("out_channels")
     if crops.size % multiple:
-        raise SettingError(f"crop_size: {crops.size}; {name} needs a multiple of {multiple}")
+        raise SettingError(f"crop_size: {crops.size}; {type(space).__name__} needs a multiple of {multiple}")
     if channels not in (None, task.out_channels):
         raise SettingError(f"space.out_channels: {channels}; the task regresses {task.out_channels} map(s)")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,9 +13,9 @@ import numpy as np
 
 from nni_count.architecture import Architecture, read_architecture, write_architecture
 from nni_count.model import Model
-from nni_count.runs.files import write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
+from nni_count.runs.states import read_state, write_state
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import ModelSpace
 from nni_count.searching.space import Space
@@ -109,6 +108,5 @@ def _evaluate(architecture: Architecture, train: Callable[[Architecture, Path], 
             "parameters": model.parameters,
             "seconds": time.perf_counter() - start,
         }
-        write_text(done, json.dumps(row))
-    answer: dict[str, Any] = json.loads(done.read_text())
-    return answer
+        write_state(done, row)
+    return read_state(done, "metric", "larger_is_better", "parameters", "seconds")

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from nni_count.architecture import Architecture
+from nni_count.errors import SettingError
+from nni_count.searching.nni import ModelSpace
 
 
 class Space(Protocol):
@@ -62,4 +64,14 @@ RULES = ("paper", "joint")
 PERTURBATION = "perturbation"
 DECODES = (*RULES, PERTURBATION)
 
-SPACE_MEMBERS = ("forward", "loss", "architecture", "sample", "map_stride", "multiple", "settings")
+MEMBERS = ("forward", "loss", "architecture", "sample", "map_stride", "multiple", "settings")
+
+
+def check_is_space(space: Any) -> None:
+    """Refuse with a :class:`SettingError` what is no NNI space, or lacks what a search needs of it."""
+    name = type(space).__name__
+    if not isinstance(space, ModelSpace):
+        raise SettingError(f"space: {name} is no NNI ModelSpace; choose one, such as AMSNetSpace")
+    missing = [member for member in MEMBERS if not hasattr(space, member)]
+    if missing:
+        raise SettingError(f"space: {name} lacks {', '.join(missing)}; see docs/spaces.md")

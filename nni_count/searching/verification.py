@@ -15,7 +15,7 @@ import numpy as np
 from nni_count.architecture import CELL_KINDS, Architecture
 from nni_count.model import Model
 from nni_count.pictures.verification import draw_verification
-from nni_count.runs.files import write_text
+from nni_count.runs.states import read_state, write_state
 from nni_count.runs.tables import write_table
 from nni_count.searching.nni import Probabilities
 from nni_count.searching.settings import Verification
@@ -122,7 +122,7 @@ def _trained(
 ) -> _Trained:
     """Train a candidate for a round, or read what came of it before an interruption."""
     done = folder / f"round_{round_}.json"
-    kept = json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
+    kept = read_state(done, "cells", "row") if done.is_file() else None
     if kept is not None and kept["cells"] == _cells(architecture):
         return _Trained(**kept["row"])
     if kept is not None:  # of a search that has gone on since
@@ -136,7 +136,7 @@ def _trained(
         float(model.facts["seconds"]),
         model.parameters,
     )
-    write_text(done, json.dumps({"cells": _cells(architecture), "row": vars(row)}))
+    write_state(done, {"cells": _cells(architecture), "row": vars(row)})
     return row
 
 

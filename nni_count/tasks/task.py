@@ -168,6 +168,15 @@ class Task(ABC):
         """Whether a main metric is better than another one; what is no number never is."""
         return figure > other if self.larger_is_better else figure < other
 
+    def beside_constant(self, figure: float | None, constant: float | None) -> str | None:
+        """What helps where a main metric is no better than that of always answering the training mean; else None."""
+        if figure is None or constant is None or self.is_better(figure, constant):
+            return None
+        return (
+            f"no better than always answering the training mean ({constant:.2f}): train longer, "
+            "with --frozen_norms 0.4, on more images, or on images more like these"
+        )
+
 
 def error_share(off: Tensor, size: Tensor) -> Tensor:
     """An error as a share of itself and the size of what is right: 0 where nothing is off, 1/2 for nothing at all."""

@@ -87,7 +87,7 @@ class Retraining(pl.LightningModule):
         self.loader = loader
         self.validation = validation
         self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
-        self._rows: dict[str, list[Figures]] = {}
+        self.rows: dict[str, list[Figures]] = {}  # of the last validation
 
     def rate(self) -> float:
         """The share of the first learning rate that the schedule asks for now."""
@@ -155,17 +155,17 @@ class Retraining(pl.LightningModule):
         return {"raw": self.network, **averaged}
 
     def on_validation_epoch_start(self) -> None:
-        self._rows = {name: [] for name in self._networks()}
+        self.rows = {name: [] for name in self._networks()}
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
         image, index = batch
         for name, network in self._networks().items():
-            self._rows[name].append(judge_image(network, self.task, self.validation[index], image))
+            self.rows[name].append(judge_image(network, self.task, self.validation[index], image))
 
     def on_validation_epoch_end(self) -> None:
         metric = self.task.main_metric
-        for name in self._rows:
-            figure = main_figure(self.task, self._rows[name])
+        for name in self.rows:
+            figure = main_figure(self.task, self.rows[name])
             self.log(f"validation_{metric}_{name}", figure, prog_bar=True)
             worst = -math.inf if self.task.larger_is_better else math.inf
             if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):

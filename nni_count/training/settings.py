@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import SettingError
+from nni_count.networks.devices import find_device
 from nni_count.runs.ranges import Range, check
 
 PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
@@ -207,7 +208,13 @@ class Compute:
         check(Compute, vars(self))
 
     def warn(self) -> None:
-        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower."""
+        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower.
+
+        Raises:
+            SettingError: the accelerator is not here.
+        """
+        if self.accelerator != "auto":
+            find_device(self.accelerator)
         on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
         if self.precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
             warnings.warn(

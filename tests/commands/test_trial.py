@@ -114,6 +114,16 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
     assert all(found[name] == expected[name] for name in expected if name not in changing)
 
 
+def test_a_damaged_state_of_a_part_is_told_and_the_remedy_works(portal, tmp_path):
+    result = run(tmp_path / "run")
+    state = tmp_path / "run" / "search.json"
+    state.write_text(state.read_text().replace("memory_mb", "memory_MB"))
+    with pytest.raises(RunError, match=r"search\.json: is damaged .*; remove it, and --resume does that part again"):
+        run(tmp_path / "run", resume=True)
+    state.unlink()
+    assert run(tmp_path / "run", resume=True)["mae"] == result["mae"]
+
+
 def test_random_search_keeps_the_best_of_what_it_drew(portal, tmp_path):
     result = run(tmp_path / "run", trials.Random(), random=RandomBudget(evaluations=2, steps=1))
     assert (result["strategy"], result["evaluations"]) == ("random", 2)

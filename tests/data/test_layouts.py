@@ -98,7 +98,7 @@ def test_the_evaluation_masks_the_estimate_and_reports_scenes(worldexpo, tmp_pat
     architecture = random_architecture(3)
     model = Model(create("amsnet", architecture), "amsnet", architecture, Counting())
     people = np.full((1, HEIGHT // 4, WIDTH // 4), 16.0 / (HEIGHT * WIDTH) * 100)  # 100 of them
-    monkeypatch.setattr("nni_count.commands.evaluate.estimate_map", lambda *_: people)
+    monkeypatch.setattr("nni_count.model.trained.estimate_map", lambda *_: people)
     report = evaluate(model=model, data=worldexpo, out=tmp_path / "run")
     scenes = report["groups"]
     assert list(scenes) == ["104207", "200100"]
@@ -415,3 +415,27 @@ def test_what_is_no_path_is_refused():
     for odd in (5, ["a", "b"], {"path": ["a"]}, {"path": None}):
         with pytest.raises(SettingError, match="is no path; give one folder"):
             open_data(odd)
+
+
+def test_points_that_are_shares_of_the_size_are_refused(tmp_path):
+    for number in range(4):
+        image(tmp_path / "photos" / f"{number}.png", Written(), number)
+        image(tmp_path / "corners" / f"{number}.png", Written(), number)
+    shares = "image,x,y\n0.png,0.5,0.25\n1.png,0.1,1\n2.png,0.9,0\n3.png,,\n"
+    (tmp_path / "photos" / "marks.csv").write_text(shares)
+    with pytest.raises(DataError, match=r"photos: all points of 3 images lie within the first pixel.*in pixels"):
+        open_data(tmp_path / "photos").samples("all")
+    (tmp_path / "corners" / "marks.csv").write_text(shares + "0.png,1.5,0\n")
+    assert len(open_data(tmp_path / "corners").samples("all")) == 4
+
+
+def test_what_is_wrong_in_a_folder_above_is_nobodys_concern(tmp_path):
+    (tmp_path / "photos").mkdir()
+    write("voc", tmp_path / "photos" / "voc", [np.array([[9.0, 7.0]])] * 4)
+    (tmp_path / "photos" / "empty").mkdir()
+    for folder in (tmp_path, tmp_path / "photos"):
+        for suffix in ("png", "jpg"):
+            image(folder / "img" / f"a.{suffix}", Written(), 0)
+    assert len(open_data(tmp_path / "photos" / "voc").samples("all")) == 4
+    with pytest.raises(DataError, match="empty: no known layout"):
+        open_data(tmp_path / "photos" / "empty")

@@ -12,15 +12,20 @@ from data import layouts
 from safetensors import safe_open
 from safetensors.torch import save_file
 from short import short
+from small_space import SmallSpace
 
+import nni_count.data.origin as origins
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.commands.predict import predict
 from nni_count.commands.retrain import retrain as plain_retrain
+from nni_count.commands.search import search
 from nni_count.data import open_data
 from nni_count.data.held_out import HeldOut
-from nni_count.data.origin import Origin
-from nni_count.errors import ModelError, Note
+from nni_count.data.origin import Origin, fingerprint, fingerprints
+from nni_count.errors import ModelError, Note, RunError
 from nni_count.model import load_model
+from nni_count.training.settings import Crops
+from strategies import DARTS
 
 retrain = short(plain_retrain)
 TINY = {"max_steps": 1, "crop_size": 32, "batch_size": 2, "network": {"width": 16}, "accelerator": "cpu"}
@@ -137,7 +142,7 @@ def test_every_reader_gives_settings_that_a_model_keeps(tmp_path):
     for name in layouts.WRITERS:
         layouts.write(name, tmp_path / name, [np.array([[4.0, 5.0]])] * 6)
         dataset = open_data(tmp_path / name, max_side=32)
-        origin = Origin.of(dataset, dataset.samples("train"))
+        origin = Origin.of(dataset, fingerprints(dataset, dataset.samples("train")))
         assert Origin.from_dict(json.loads(json.dumps(origin.to_dict()))) == origin
         again, taken, differs = origin.reopen(tmp_path / name)
         assert (taken, differs) == ({"max_side": 32}, {}), name
@@ -176,3 +181,29 @@ def test_a_file_of_version_0_1_does_not_tell(photos):
     report = evaluate(model=model, data=photos)
     assert report["trained_on"] is None
     assert "unknown" in table(report)
+
+
+def test_a_training_reads_each_image_for_its_fingerprint_once(photos, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(origins, "fingerprint", lambda sample: seen.append(sample.name) or fingerprint(sample))
+    model = train(photos, tmp_path / "run")
+    assert len(seen) == len(set(seen)) == len(model.origin.images)
+    assert {*model.origin.images.values()} == {fingerprint(sample) for sample in open_data(photos).samples("train")}
+
+
+def test_damaged_parts_of_a_begun_training_are_told(photos, tmp_path):
+    train(photos, tmp_path / "run")
+    kept = tmp_path / "run" / "images.json"
+    first, second = json.loads(kept.read_text())
+    for odd in ([first], [{}, second], [first, {}], [{}, {}], [first, second, {}], 3, {"a": 1}, [[1], [2]]):
+        kept.write_text(json.dumps(odd))
+        with pytest.raises(RunError, match=r"images\.json: cannot be read; restore it, or begin again in"):
+            train(photos, tmp_path / "run", resume=True)
+
+
+def test_what_a_folder_holds_is_said_before_its_images(photos, tmp_path):
+    """A search is resumed in the folder of a retraining, on other images."""
+    train(photos, tmp_path / "run")
+    data = {"path": "synthetic", "train": 4, "test": 2, "size": 64}
+    with pytest.raises(RunError, match=r"run: holds a run of 'retrain', not of 'search'; choose another --out"):
+        search(data=data, space=SmallSpace(), strategy=DARTS(), crops=Crops(32, 1), out=tmp_path / "run", resume=True)

@@ -130,6 +130,15 @@ def test_sixteen_bits_are_read_as_what_they_are_or_refused(tmp_path, suffix, cha
         np.testing.assert_array_equal(read_image(path, white=white), expected)
 
 
+def test_other_depths_are_said(tmp_path):
+    for kind in (np.float32, np.int32, np.int16):
+        path = tmp_path / f"{np.dtype(kind)}.tif"
+        pixels = np.zeros((20, 30), kind)
+        Image.fromarray(pixels).save(path) if kind != np.int16 else cv2.imwrite(str(path), pixels)
+        with pytest.raises(DataError, match=rf"pixels are {np.dtype(kind)}; save the image with 8 or 16 bits"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("suffix", ["tif", "webp", "png"])
 def test_pages_are_asked_for(tmp_path, suffix):
     blank, photo = Image.new("RGB", (30, 20)), Image.fromarray(np.full((20, 30, 3), 200, np.uint8))

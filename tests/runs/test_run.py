@@ -8,11 +8,14 @@ import sys
 import time
 
 import pytest
+import pytorch_lightning as pl
 import yaml
+from pytorch_lightning.callbacks.progress.progress_bar import get_standard_metrics
 
 from nni_count.errors import Interrupted, RunError
 from nni_count.runs.files import whole, write_text
-from nni_count.runs.run import graceful_stop, open_run
+from nni_count.runs.loggers import run_loggers
+from nni_count.runs.run import Run, graceful_stop, open_run
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -119,3 +122,10 @@ def test_a_writer_that_does_not_tell_of_a_full_disk_gets_the_runs_name(tmp_path)
     with pytest.raises(OSError, match="No space") as told, open_run(tmp_path / "run", "retrain", {}):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert told.value.filename == str(tmp_path / "run")
+
+
+def test_a_progress_bar_shows_no_version_of_a_logger(tmp_path):
+    trainer = pl.Trainer(logger=run_loggers(Run(tmp_path)), accelerator="cpu", enable_checkpointing=False)
+    assert get_standard_metrics(trainer) == {}
+    trainer.loggers[1].log_metrics({"loss": 1.0}, 1)
+    assert list((tmp_path / "tensorboard").glob("events*"))

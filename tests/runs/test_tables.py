@@ -32,8 +32,8 @@ def test_rows_that_are_known_stand_whatever_comes_after(tmp_path, monkeypatch):
     assert whole == b'image,count\r\ncaf\xe9.png,1\r\n"b, c",2\r\n'
 
     class Full(csv.DictWriter):
-        def writerow(self, row):
-            super().writerow({**row, "count": "half a r"})
+        def writerows(self, rows):
+            super().writerows([{**row, "count": "half a r"} for row in rows])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(csv, "DictWriter", Full)

@@ -24,6 +24,7 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(monkeypatch, accelerato
 )  # fmt: skip
 def test_nothing_is_said_where_it_is_fast_or_not_known(monkeypatch, precision, accelerator, capable):
     monkeypatch.setattr(settings, "processor", lambda: capable)
+    monkeypatch.setattr(settings, "find_device", lambda accelerator: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Compute(accelerator, precision=precision).warn()
@@ -36,3 +37,9 @@ def test_what_the_processor_is_capable_of_is_plain():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(SettingError, match="precision: '16-mixed' is unknown"):
         Compute("cpu", precision="16-mixed")
+
+
+@pytest.mark.parametrize("accelerator", ["tpu", "CPU", "", "cpu:0"])
+def test_an_accelerator_that_is_not_here_is_refused(accelerator):
+    with pytest.raises(SettingError, match=r"accelerator: .* is not here; choose among auto, cpu"):
+        Compute(accelerator).warn()

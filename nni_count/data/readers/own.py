@@ -17,6 +17,7 @@ from nni_count.data.splits import divide
 from nni_count.errors import DataError, SettingError
 
 IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img")
+SEVERAL = 3  # images, of which not all have their points in one corner
 #: the label of what has none
 UNNAMED = "unnamed"
 #: a label, with x and y
@@ -62,14 +63,22 @@ class OwnData(Dataset):
 
     def read(self, split: str) -> list[Sample]:
         if not self.divides:
-            return self.read_part(self.files[split])
+            return self._in_pixels(self.read_part(self.files[split]))
         if split == "all":
-            return self.read_all()
+            return self._in_pixels(self.read_all())
         found = self.part("all")
         if self.faults and len(found) < 2:
             return found if split == "train" else []  # that there are too few would say nothing new
         rest, test = divide(found, self.test_fraction, self.split_seed)
         return test if split == "test" else rest
+
+    def _in_pixels(self, samples: list[Sample]) -> list[Sample]:
+        """Refuse points that are shares of the width and height."""
+        points = [sample.points for sample in samples if len(sample.points)]
+        if len(points) >= SEVERAL and max(float(found.max()) for found in points) <= 1:
+            what = f"all points of {len(points)} images lie within the first pixel, as shares of width and height would"
+            self.fault(DataError(f"{self.root}: {what}; write them in pixels"))
+        return samples
 
     def everything(self) -> list[Sample]:
         return self.part("all") if self.divides else super().everything()

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from nni_count.architecture import Architecture, write_architecture
 from nni_count.errors import NNICountError, RunError
-from nni_count.runs.files import write_text
+from nni_count.runs.checkpoints import WholeCheckpoints
+from nni_count.runs.plain import parse_json, read_json
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import Run
 from nni_count.runs.tables import write_table
@@ -124,8 +125,11 @@ class Record:
 
     def _read(self) -> list[Trial]:
         file = self.run.last_checkpoint
+        with file.open("rb") as opened:
+            earlier = opened.read(1) == b"["  # before version 0.2, JSON
+        kept = None if earlier else WholeCheckpoints().load_checkpoint(file, weights_only=True)
         try:
-            trials = [Trial(**trial) for trial in json.loads(file.read_text(encoding="utf-8"))]
+            trials = [Trial(**trial) for trial in (read_json(file) if kept is None else parse_json(kept["trials"]))]
             for trial in trials:
                 self.space.architecture(_choices(trial.sample))
         except (ValueError, TypeError, KeyError, NNICountError) as error:
@@ -156,11 +160,16 @@ class Record:
     def add(self, trial: Trial) -> None:
         """Take a finished trial in, and write all files."""
         self.trials.append(trial)
-        finished = [vars(trial) for trial in self.trials if not trial.failed]
-        write_text(self.run.last_checkpoint, json.dumps(finished))
+        self.save()
         self._write_table()
         if self.best is not None:
             self._write_architecture(self.best)
+
+    def save(self) -> None:
+        """Write what a resumed run need not train again."""
+        finished = [vars(trial) for trial in self.trials if not trial.failed]
+        state = {"global_step": len(finished), "trials": json.dumps(finished)}
+        WholeCheckpoints().save_checkpoint(state, self.run.last_checkpoint)
 
     def _write_table(self) -> None:
         names = (self.task.main_metric, "parameters", "seconds")

@@ -15,7 +15,6 @@ import numpy as np
 from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
 from nni_count.errors import RunError, SettingError, TrainingError
-from nni_count.runs.files import write_text
 from nni_count.runs.run import Run, graceful_stop, open_run
 from nni_count.searching.job import Job
 from nni_count.searching.multi_trial.candidate import Candidate, run_candidate
@@ -82,7 +81,7 @@ def search_by_trials(
         if missing > 0:
             run.checkpoints.mkdir(exist_ok=True)
             if not resume:
-                write_text(run.last_checkpoint, "[]")
+                record.save()
             candidate_file = run.checkpoints / "candidate.pkl"
             candidate.save(candidate_file)
             seed_strategy(strategy, candidate.seed)

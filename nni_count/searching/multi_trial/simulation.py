@@ -30,7 +30,7 @@ from nni_count.searching.nni import (
     Strategy,
     TrainingEndEvent,
 )
-from nni_count.searching.space import SPACE_MEMBERS, Space
+from nni_count.searching.space import Space, check_is_space
 
 logging.getLogger("nni.nas.strategy").setLevel(logging.CRITICAL)
 
@@ -153,10 +153,8 @@ def without_waiting() -> Iterator[None]:
 
 def check_space(space: ModelSpace, table: Table) -> None:
     """Refuse with a :class:`SettingError` a table whose architectures are of another space."""
+    check_is_space(space)
     name = type(space).__name__
-    missing = [member for member in SPACE_MEMBERS if not hasattr(space, member)]
-    if missing:
-        raise SettingError(f"space: {name} lacks {', '.join(missing)}; see docs/spaces.md")
     choices = space.simplify().values()
     for number, architecture in enumerate(table.architectures):
         try:

@@ -100,8 +100,19 @@ def test_the_record_writes_every_trial_and_the_best_architecture(space, tmp_path
     assert again.known(samples[0]).figures["mae"] == 5.0
     assert again.known(samples[1]) is None  # it failed, and is tried again
     assert again.best.number == 3
-    for other in ("[1]", '[{"number": 1, "sample": {"edge": "skip"}, "figures": {"mae": 1}}]', "PK\x03\x04"):
-        Run(tmp_path).last_checkpoint.write_text(other)
+    path = Run(tmp_path).last_checkpoint
+    earlier = [vars(again.known(sample)) for sample in samples[::2]]
+    whole = path.read_bytes()
+    at = whole.index(b"extraction_")
+    path.write_bytes(whole[:at] + b"E" + whole[at + 1 :])
+    with pytest.raises(RunError, match=r"is damaged \(bad checksum.*the state before it is whole: mv ") as told:
+        Record(Run(tmp_path), space, Counting(), {}, resume=True)
+    os.replace(*str(told.value).partition("mv ")[2].partition(",")[0].split())
+    assert [trial.number for trial in Record(Run(tmp_path), space, Counting(), {}, resume=True).trials] == [1]
+    path.write_text(json.dumps(earlier))  # as version 0.1 wrote it
+    assert Record(Run(tmp_path), space, Counting(), {}, resume=True).trials == again.trials
+    for other in ("[1]", '[{"number": 1, "sample": {"edge": "skip"}, "figures": {"mae": 1}}]', "[x"):
+        path.write_text(other)
         with pytest.raises(RunError, match=r"last\.ckpt: is of another space or strategy .*; resume with those"):
             Record(Run(tmp_path), space, Counting(), {}, resume=True)
 

@@ -17,6 +17,8 @@ def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str]
     if table:
         print(table(answer))
     elif command == "predict":
+        if answer and "video" in answer[0]:
+            return  # its rows were printed as they came, and others read them
         for row in answer:
             for one in (row, *row.get("regions", ())):
                 numbers = [f"{value:10.2f}" for value in one.values() if isinstance(value, (int, float))]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
+from nni_count.data.video import Video, Watching, is_video
 from nni_count.data.views import check_views
 from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
@@ -41,16 +42,19 @@ def predict(
     points: str | Sequence[str] | None = None,
     regions: str | Path | None = None,
     metres_per_pixel: Annotated[float, Range(0, above=True)] | None = None,
+    video: Watching = Watching(),
     accelerator: str = "auto",
     devices: int = 1,
     task_class: type[Task] | None = None,
 ) -> list[dict[str, Any]]:
     """Estimate images, and draw what was estimated: count in them, where the model counts.
 
-    An image that cannot be read does not keep the others from being estimated; it is named at the end.
+    An image that cannot be read does not keep the others from being estimated; it is named at the end. Of videos,
+    streams and cameras every so many seconds a frame is estimated, and printed as a line of JSON.
 
     Args:
-        images: image files and folders of images.
+        images: image files and folders of images; or video files, addresses such as rtsp://camera/1, or devices such as
+            /dev/video0.
         model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model.
         out: folder; gets ``counts.csv``, row by row, ``counts.json`` and an overlay for every image. Another task than
             counting has its own noun in place of ``count``. Without one nothing is drawn or written.
@@ -67,6 +71,7 @@ def predict(
             overlays. A cell of the map at an edge counts by the share of it that lies inside.
         metres_per_pixel: of the images; tells how many are on a square metre of each, and of its regions. Of regions of
             a GeoTIFF in metres the file tells.
+        video: how often videos are looked at, and over how long numbers are averaged.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
         devices: how many of them: 1.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
@@ -74,7 +79,8 @@ def predict(
 
     Returns:
         For every image its ``image`` (path), the numbers that the task reads, here ``count``, where they are asked for
-        ``regions`` with the same numbers each, and, where it is drawn, ``overlay`` (file name).
+        ``regions`` with the same numbers each, and, where it is drawn, ``overlay`` (file name). Likewise for every
+        frame of a ``video`` that was estimated, with its ``time`` in seconds.
 
     Raises:
         DataError: there is no image, or regions are not the images'; or some images could not be read, and the others
@@ -92,6 +98,7 @@ def predict(
         "points": points,
         "regions": regions,
         "metres_per_pixel": metres_per_pixel,
+        "video": video,
         "accelerator": accelerator,
         "task_class": task_class,
     }
@@ -100,7 +107,13 @@ def predict(
     for name in (name for name, asked in (("maps", maps), ("points", points)) if asked and out is None):
         raise SettingError(f"{name}: are written into --out; give that folder too, or leave {name} out")
     formats = chosen_writers(points) if points else []
-    paths = _find([images] if isinstance(images, (str, Path)) else images)
+    sources = [images] if isinstance(images, (str, Path)) else images
+    videos, watched = [Video(str(source)) for source in sources if is_video(source)], video.seconds
+    for name in (name for name, wrong in (("maps", maps), ("points", points)) if wrong and videos):
+        raise SettingError(f"{name}: are of images, and {videos[0].name} is a video; leave {name} out")
+    if videos and len(videos) < len(sources):
+        raise SettingError(f"images: {videos[0].name} is a video, and others are none; give one kind in a call")
+    paths = [] if videos else _find(sources)
     device = find_device(accelerator, devices)
     if not isinstance(model, Estimator):
         model = load_model(model, device)
@@ -117,6 +130,10 @@ def predict(
         survey = Survey(task, model.map_stride, model.max_side, regions, metres_per_pixel)
         survey.check(paths, reading["page"])
     run = None if out is None else open_run(out, "predict", settings)
+    if videos:
+        from nni_count.commands.predict_video import watch  # likewise
+
+        return watch(videos, model, *watched, views, survey, None if run is None else run.folder)
     results = None if run is None else _Results(run.folder, model, names_of(paths), formats, maps, survey)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []

@@ -28,9 +28,9 @@ def overlay(image: np.ndarray, density: np.ndarray, count: float, noun: str = "c
     heat = cv2.resize(positive, (width, height), interpolation=cv2.INTER_LINEAR)
     heat = heat * (min(1.0, float(heat.sum())) / max(float(heat.max()), 1e-12))
     shade = np.round(50 + heat * 205).astype(np.uint8)  # the map's darkest colours would read as shadows
-    colours = cv2.applyColorMap(shade, cv2.COLORMAP_TURBO)[:, :, ::-1]
-    strength = (0.75 * np.sqrt(heat))[:, :, None]
-    result: np.ndarray = np.round(image * (1 - strength) + colours * strength).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(shade, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    strength = 0.75 * np.sqrt(heat)
+    result: np.ndarray = cv2.blendLinear(np.ascontiguousarray(image), colours, 1 - strength, strength)
     _caption(result, f"{noun} {count:.1f}", heat)
     return result
 

@@ -20,6 +20,7 @@ SHORT = {
     "decode": "decoding.rule",
     **{name: f"decoding.{name}" for name in ("cost", "validation_images")},
     **{name: f"data.{name}" for name in ("fold", "scene")},
+    **{name: f"video.{name}" for name in ("every", "smoothing")},
 }
 
 

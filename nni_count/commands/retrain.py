@@ -44,10 +44,10 @@ class StopAtStep(Callback):
         self.stop.listen()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.stop.requested:
+        due = trainer.val_check_batch and not trainer.global_step % trainer.val_check_batch
+        if self.stop.requested and not due:  # a resumed run would leave that validation out
             trainer.save_checkpoint(self.run.last_checkpoint)
-            # the row of this step, which Lightning would write after this
-            trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.on_batch_end()  # the row of this step, which Lightning would write later
             trainer._logger_connector.update_train_step_metrics()
             self.stop.interrupt(self.run.folder, trainer.global_step)
 

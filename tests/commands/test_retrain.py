@@ -117,6 +117,21 @@ def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, 
     torch.testing.assert_close(weights(resumed), weights(straight), rtol=0, atol=1e-6)
 
 
+def test_a_validation_that_is_due_comes_before_a_stop(shanghaitech, tmp_path, monkeypatch):
+    often = {"val_check_interval": 3, "check_val_every_n_epoch": None}
+    monkeypatch.setattr("nni_count.commands.retrain._validate_every", lambda length: often)
+    train(shanghaitech, tmp_path / "straight", max_steps=8)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(Interrupted, match="interrupted after step 4; continue with --resume"):
+            train(shanghaitech, tmp_path / "broken", max_steps=8)
+    train(shanghaitech, tmp_path / "broken", max_steps=8, resume=True)
+    tables = [list(csv.DictReader(open(tmp_path / name / "metrics.csv"))) for name in ("straight", "broken")]
+    first, second = [[row["step"] for row in rows if row["validation_mae_raw"]] for rows in tables]
+    assert first == second
+    assert len(first) >= 3
+
+
 def test_a_resumed_run_goes_on_with_the_images_that_it_began_with(shanghaitech, tmp_path):
     images, points = (shanghaitech / "train_data" / name for name in ("images", "ground-truth"))
     straight = train(shanghaitech, tmp_path / "straight", max_steps=4)

@@ -164,6 +164,7 @@ ELSEWHERE = {
     ),
     r"--precision int8 finds its ranges in images; give --data with it": "commands/test_export.py::test_eight_bits",
     r"give what nni-count export wrote": ("model/test_exported.py::test_commands_take_it_as_they_take_the_model"),
+    r"no --model is given": "model/test_named.py::test_predict_says_which_it_takes",
     r"are written into --out; give that folder too": (
         "commands/test_predict.py::test_maps_are_kept_where_they_are_asked_for"
     ),

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from tqdm import tqdm
 
-from nni_count.data.files import is_image, natural
-from nni_count.data.images import IMAGE_SUFFIXES, check_whole, read_image, scaled_down
+from nni_count.data.given import given_images
+from nni_count.data.images import check_whole, read_image, scaled_down
 from nni_count.data.video import Video, Watching, is_video
 from nni_count.data.views import check_views
 from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Estimator, load_model
+from nni_count.model.named import LEARNT, OURS
 from nni_count.networks.devices import find_device
+from nni_count.runs.ahead import ahead
 from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def predict(
     images: str | Path | Sequence[str | Path],
     *,
-    model: str | Path | Estimator,
+    model: str | Path | Estimator | None = None,
     out: str | Path | None = None,
     white: Annotated[int, Range(1, 65535)] | None = None,
     page: Annotated[int, Range(1)] | None = None,
@@ -55,7 +57,9 @@ def predict(
     Args:
         images: image files and folders of images; or video files, addresses such as rtsp://camera/1, or devices such as
             /dev/video0.
-        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model.
+        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model; or a name: ``crowds`` or
+            ``cells``, which come with the package and learnt from synthetic images alone, or ``hf://owner/name`` of the
+            Hugging Face Hub. ``crowds`` where none is given.
         out: folder; gets ``counts.csv``, row by row, ``counts.json`` and an overlay for every image. Another task than
             counting has its own noun in place of ``count``. Without one nothing is drawn or written.
         white: the value that is white in images of 16 bits, such as 4095; as the model was trained where not given.
@@ -113,8 +117,11 @@ def predict(
         raise SettingError(f"{name}: are of images, and {videos[0].name} is a video; leave {name} out")
     if videos and len(videos) < len(sources):
         raise SettingError(f"images: {videos[0].name} is a video, and others are none; give one kind in a call")
-    paths = [] if videos else _find(sources)
+    paths = [] if videos else given_images(sources)
     device = find_device(accelerator, devices)
+    if model is None:
+        model = OURS[0]
+        warnings.warn(Note(f"no --model is given: {model} is taken, {LEARNT}"), stacklevel=2)
     if not isinstance(model, Estimator):
         model = load_model(model, device)
     task = model.task
@@ -137,17 +144,18 @@ def predict(
     results = None if run is None else _Results(run.folder, model, names_of(paths), formats, maps, survey)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
-    for path in tqdm(paths, "estimating", unit="image", leave=False, disable=None):  # at a terminal alone
+    words: list[str] = []
+    taking = ahead(lambda path: (check_whole(path), read_image(path, oriented=True, **reading)), paths)
+    shown = tqdm(taking, "estimating", total=len(paths), unit="image", leave=False, disable=None)  # at a terminal alone
+    for path, read in zip(paths, shown, strict=True):
         try:
-            word = check_whole(path)
-            whole_image = read_image(path, oriented=True, **reading)
+            word, whole_image = read()
             image = scaled_down(whole_image, model.max_side)
             estimate = model.map(image, views)
         except DataError as error:
             faults.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
-        if word:
-            warnings.warn(f"{path}: {word}", stacklevel=2)
+        words += [f"{path}: {word}"] if word else []
         shape = (whole_image.shape[0], whole_image.shape[1])
         found = task.numbers(estimate) | (survey.whole(path, shape, estimate) if survey else {})
         row: dict[str, Any] = {"image": str(path)} | rounded(found)
@@ -156,6 +164,8 @@ def predict(
         if results is not None:
             results.add(row, path, image, shape, estimate)
         rows.append(row)
+    for line in words:  # not while the reader is at work, which silences what PIL says for the whole process
+        warnings.warn(line, stacklevel=2)
     if results is not None:
         results.finish(rows)
     if faults:
@@ -222,27 +232,3 @@ def _notes(model: Estimator, reading: dict[str, int | None]) -> Iterator[str | N
     for name, value in model.reading.items():
         if model.origin and value != reading[name]:
             yield f"{name}: {reading[name]} is given, but the model was trained with {value or 'none'}"
-
-
-def _find(images: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
-    for entry in map(Path, images):
-        if entry.is_dir():
-            inside = sorted(entry.iterdir(), key=lambda path: natural(path.name))
-            taken = [path for path in inside if is_image(path) and path.is_file()]
-            left = [path.name + "/" * path.is_dir() for path in inside if path not in taken]
-            some = f"{', '.join(left[:5])}{' …' if len(left) > 5 else ''}"
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            if not taken:
-                raise DataError(
-                    f"{entry}: holds no images ({kinds}){f', but {some}' if left else ''}; check the folder"
-                )
-            if left:
-                what = f"{len(left)} left out ({some}); files directly in the folder are read, of the kinds {kinds}"
-                warnings.warn(f"{entry}: {what}", stacklevel=3)
-            found += taken
-        elif entry.is_file():
-            found.append(entry)
-        else:
-            raise DataError(f"{entry}: no such file or folder; check the path")
-    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nni_count.model.estimator import Estimator
 from nni_count.model.exported import SUFFIXES, load_exported
+from nni_count.model.named import find_model
 
 if TYPE_CHECKING:  # torch comes with them, which an exported model needs not
     import torch
@@ -18,11 +19,12 @@ __all__ = ["Estimator", "Model", "load_exported", "load_model", "load_trained", 
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu", threads: int | None = None) -> Estimator:
-    """Load a model to estimate with: a ``model.safetensors``, or what ``nni-count export`` made of one, which needs no
-    torch.
+    """Load a model to estimate with: a ``model.safetensors``, whose batch norms are folded for that, see
+    :meth:`nni_count.model.trained.Model.fold`; or what ``nni-count export`` made of one, which needs no torch.
 
     Args:
-        path: of the file: ``.safetensors``, ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
+        path: of the file: ``.safetensors``, ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it; or a name,
+            see :func:`nni_count.model.named.find_model`.
         device: torch's name of it; an exported model is computed on the processor.
         threads: of the processor that compute, of the whole process where torch does; as many as it sees fit where not
             given.
@@ -30,7 +32,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", threads: in
     Raises:
         ModelError: the file is no model, or is damaged; see :func:`load_trained` and :func:`load_exported`.
     """
-    if Path(path).suffix.lower() in SUFFIXES:
+    path = find_model(path)
+    if path.suffix.lower() in SUFFIXES:
         return load_exported(path, threads)
     import torch
 
@@ -38,7 +41,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", threads: in
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return load_trained(path, device)
+    model = load_trained(path, device)
+    model.fold()
+    return model
 
 
 def __getattr__(name: str) -> Any:

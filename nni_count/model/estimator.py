@@ -44,6 +44,7 @@ class Estimator(ABC):
         self.task = task
         self.facts = facts or {}
         self.origin = origin
+        self.bfloat16 = False  # whether torch estimates in bfloat16, which some processors do faster
         self.file: Path | None = None  # that it was saved to or loaded from last
 
     @abstractmethod

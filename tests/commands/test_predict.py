@@ -3,19 +3,23 @@ import errno
 import json
 import os
 import sys
+import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import random_architecture
 
 from nni_count.cli import main
 from nni_count.cli.show import show
 from nni_count.commands.predict import predict
 from nni_count.data import open_data
+from nni_count.data.images import read_image
 from nni_count.data.origin import Origin
 from nni_count.errors import DataError, Note, SettingError
-from nni_count.model import Model, save_model
+from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create
 from nni_count.runs.files import write_image
 from nni_count.runs.tables import rounded
@@ -328,3 +332,32 @@ def test_regions_that_cannot_be_counted_are_said_before_anything_is(model, photo
     with pytest.raises(SettingError, match="metres_per_pixel: -1; give a number above 0"):
         predict(photos, model=model, metres_per_pixel=-1)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_next_image_is_read_while_one_is_estimated(model, photos, monkeypatch):
+    begun = {path.name: threading.Event() for path in photos.iterdir()}
+
+    def reading(path, **settings):
+        begun[path.name].set()
+        return read_image(path, **settings)
+
+    def estimating(image, views):
+        assert begun["b.png"].wait(10)  # before the first image is done
+        return np.zeros((1, 2, 2), np.float32)
+
+    monkeypatch.setattr("nni_count.commands.predict.read_image", reading)
+    monkeypatch.setattr(model, "estimate", estimating)
+    assert [Path(row["image"]).name for row in predict(photos, model=model)] == ["a.jpg", "b.png"]
+
+
+def test_threads_and_bfloat16(model, photos, tmp_path, monkeypatch):
+    save_model(model, tmp_path / "m.safetensors")
+    given = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    load_model(tmp_path / "m.safetensors", threads=3)
+    load_model(tmp_path / "m.safetensors")
+    assert given == [3]
+    exact = model.map(photos / "a.jpg")
+    model.bfloat16 = True
+    off = np.abs(model.map(photos / "a.jpg") - exact).max()
+    assert 0 < off < 0.05 * np.abs(exact).max()

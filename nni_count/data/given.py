@@ -1,0 +1,36 @@
+"""The images that a user names, by file or by folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from nni_count.data.files import is_image, natural
+from nni_count.data.images import IMAGE_SUFFIXES
+from nni_count.errors import DataError
+
+
+def given_images(images: Sequence[str | Path]) -> list[Path]:
+    """The image files that are given, and those directly in folders that are; a DataError where there are none."""
+    found: list[Path] = []
+    for entry in map(Path, images):
+        if entry.is_dir():
+            inside = sorted(entry.iterdir(), key=lambda path: natural(path.name))
+            taken = [path for path in inside if is_image(path) and path.is_file()]
+            left = [path.name + "/" * path.is_dir() for path in inside if path not in taken]
+            some = f"{', '.join(left[:5])}{' …' if len(left) > 5 else ''}"
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            if not taken:
+                raise DataError(
+                    f"{entry}: holds no images ({kinds}){f', but {some}' if left else ''}; check the folder"
+                )
+            if left:
+                what = f"{len(left)} left out ({some}); files directly in the folder are read, of the kinds {kinds}"
+                warnings.warn(f"{entry}: {what}", stacklevel=3)
+            found += taken
+        elif entry.is_file():
+            found.append(entry)
+        else:
+            raise DataError(f"{entry}: no such file or folder; check the path")
+    return found

@@ -21,6 +21,7 @@ from nni_count.tasks.counting import Counting
 
 @pytest.fixture
 def model(architecture):
+    torch.manual_seed(0)
     network = create("amsnet", architecture, width=16, map_stride=2)
     initialise(network)
     for module in network.modules():  # statistics that are not those of a fresh network

@@ -105,8 +105,8 @@ def run(name: str, out: Path, minutes: float | None, seed: int) -> None:
             budget=Budget(max_time=duration(minutes or example.minutes)),
             # parts of an image show more of its border, to which a count is sensitive
             crops=Crops(size=side, batch_size=2, augmentation=example.augmentation),
-            recipe=TrainingRecipe(learning_rate=4e-3, average_decay=0.99, frozen_norms=0.4),
-            loss="mse",  # for both; the searched pyramid had more errors on validation images
+            # the loss is that for both; the searched pyramid had more errors on validation images
+            recipe=TrainingRecipe(learning_rate=4e-3, average_decay=0.99, frozen_norms=0.4, loss="mse"),
             **common,
         )
         evaluated(out / f"{network}_test", model=model, data=data)

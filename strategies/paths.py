@@ -99,12 +99,13 @@ class PathModule(KnownChoices):
         """How far off the path that is followed is, 0 to 1: what the task says (:meth:`nni_count.Task.batch_error`).
 
         Args:
-            batch: images ``(B, 3, H, W)`` and targets ``(B, K, h, w)``.
+            batch: images ``(B, 3, H, W)``, targets ``(B, K, h, w)``, and points where the loss needs them.
         """
-        images, targets = batch
+        images, targets, *_ = batch
         task = cast(Task, self.training_module.task)
         with torch.no_grad(), batch_statistics(self.model):
-            error = task.batch_error(self.model(images).float(), targets)
+            output = self.model(images).float()
+            error = task.batch_error(task.read(output, images.shape[-1] // output.shape[-1]), targets)
         if log:
             size = len(images)
             self.log("error/architecture", error, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)

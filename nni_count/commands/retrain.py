@@ -27,6 +27,7 @@ from nni_count.tasks.checking import check_task
 from nni_count.tasks.task import Task, usual_task
 from nni_count.training.datamodule import TrainingData
 from nni_count.training.learner import Length, Retraining
+from nni_count.training.objective import Objective
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
 
 EPOCHS = 100  # of a training without any budget
@@ -64,7 +65,6 @@ def retrain(
     network: Mapping[str, Any] | str = "amsnet",
     from_model: str | Path | Model | None = None,
     task: Task | None = None,
-    loss: dict[str, Any] | str | None = None,
     budget: Budget = Budget(),
     crops: Crops = Crops(size=192, batch_size=6),
     recipe: TrainingRecipe = TrainingRecipe(),
@@ -87,8 +87,6 @@ def retrain(
         from_model: a ``model.safetensors``, or a model, whose network and weights the training begins with; for other
             data than it was trained on, or more.
         task: what is regressed; that of ``from_model``, else counting by default.
-        loss: a name (mse, sppl, sal, scl, euclidean_ssim, count), or names with weights such as {sppl: 1, scl: 0.1};
-            by default the scale pyramid loss (sppl) with the pyramid of the architecture, and mse where there is none.
         budget: how long to train; 100 passes over the training images where nothing is given.
         crops: what a step learns from.
         recipe: how the weights are trained, and which images choose among them.
@@ -127,13 +125,15 @@ def retrain(
         raise SettingError(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
-    criterion = create_loss(loss, cells.pooling if cells else None)
+    criterion = create_loss(recipe.loss, cells.pooling if cells else None)
     training, validation = dataset.training_parts(recipe.validation_fraction, seed)
     if resume:
         training, validation = as_begun(out, "retrain", dataset, (training, validation))
     check_task(task, training)
-    batches = TrainingData(training, validation, task, crops, stride=net.map_stride, seed=seed)
-    criterion.check(task.out_channels, *2 * [crops.size // net.map_stride])
+    batches = TrainingData(
+        training, validation, task, crops, stride=net.map_stride, seed=seed, with_points=criterion.needs_points
+    )
+    Objective(task, criterion, net.map_stride).check(training, crops.size)
     length = _length(budget, timer := budget.timer(), len(batches.crops))
     with open_run(
         out,
@@ -144,7 +144,6 @@ def retrain(
             "network": {"name": chosen, **settings} if settings else chosen,
             "from_model": from_model,
             "task": task,
-            "loss": loss,
             "budget": budget,
             "crops": crops,
             "recipe": recipe,

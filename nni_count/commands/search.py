@@ -142,7 +142,7 @@ def _verified(candidates: list[Architecture], job: Job, dataset: Dataset, run: R
             task=job.task,
             budget=Budget(max_time=f"{seconds // 86_400:02}:{time.strftime('%H:%M:%S', time.gmtime(seconds))}"),
             crops=job.crops,
-            recipe=TrainingRecipe(validation_fraction=VALIDATION),
+            recipe=TrainingRecipe(validation_fraction=VALIDATION, loss=job.recipe.loss),
             compute=replace(job.compute, devices=1),
             seed=job.seed,
             resume=can_resume(folder),

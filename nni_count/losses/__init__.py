@@ -1,4 +1,6 @@
-"""Losses between density maps, a file each with its pure function: estimate and target ``(B, K, H, W)`` → a scalar."""
+"""Losses, a file each with its pure function: of maps, estimate and target ``(B, K, H, W)`` → a scalar; or of points, a
+:class:`nni_count.losses.scene.Scene` → a scalar, where the class ``needs_points``.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,17 @@ from typing import Any
 from torch import nn
 
 from nni_count.errors import SettingError
+from nni_count.losses.bayesian import BayesianLoss
 from nni_count.losses.count import CountLoss
+from nni_count.losses.dm_count import DMCountLoss
 from nni_count.losses.euclidean_ssim import EuclideanSSIMLoss
+from nni_count.losses.poisson import PoissonLoss
 from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
 from nni_count.losses.spatial_correlation import SpatialCorrelationLoss
 from nni_count.losses.square_error import SquareError
 from nni_count.losses.weighted import WeightedSum
+from nni_count.losses.zero_inflated import ZeroInflatedLoss
 from nni_count.plugins import entries
 
 #: name → class, whose arguments are the term's settings; another is added here, or by an entry point of any package
@@ -29,6 +35,10 @@ LOSSES: ChainMap[str, type[nn.Module]] = ChainMap(
         "scl": SpatialCorrelationLoss,
         "euclidean_ssim": EuclideanSSIMLoss,
         "count": CountLoss,
+        "bayesian": BayesianLoss,
+        "dm_count": DMCountLoss,
+        "poisson": PoissonLoss,
+        "zip": ZeroInflatedLoss,
     },
     entries("losses"),
 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nni_count.errors import SettingError
+from nni_count.losses.scene import Scene
+
 
 class WeightedSum(nn.Module):
-    """Σ_i w_i · L_i of an estimate and its target, both ``(B, K, H, W)``, in single precision at least.
+    """Σ_i w_i · L_i of an estimate and its target, both ``(B, K, H, W)``, or of a scene, in single precision at least.
 
     Args:
         terms: name → loss.
@@ -22,13 +25,28 @@ class WeightedSum(nn.Module):
         self.terms = nn.ModuleDict(terms)
         self.settings = {name: dict(values) for name, values in settings.items()}
 
-    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+    @property
+    def needs_points(self) -> bool:
+        """Whether a term is of points, so that :meth:`forward` needs a scene."""
+        return any(getattr(term, "needs_points", False) for term in self.terms.values())
+
+    def forward(
+        self,
+        estimate: Tensor,
+        target: Tensor,
+        scene: Scene | None = None,
+        instead: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+    ) -> Tensor:
+        """The sum; ``instead`` are functions in the place of terms without settings, such as a searched pyramid."""
+        if scene is None and self.needs_points:
+            raise SettingError(f"loss {', '.join(self.settings)}: needs the points of its maps, give a scene")
         precise = torch.promote_types(estimate.dtype, torch.float32)
         estimate, target = estimate.to(precise), target.to(precise)
         with torch.autocast(estimate.device.type, enabled=False):  # SSIM's variances are small differences
-            losses = [self.settings[name]["weight"] * term(estimate, target) for name, term in self.terms.items()]
+            losses = []
+            for name, term in self.terms.items():
+                alone = len(self.settings[name]) == 1  # with a weight only
+                loss = instead[name] if instead and alone and name in instead else term
+                of = (scene,) if getattr(loss, "needs_points", False) else (estimate, target)
+                losses.append(self.settings[name]["weight"] * loss(*of))
         return torch.stack(losses).sum()
-
-    def check(self, *shape: int) -> None:
-        """Raise a SettingError when maps of that shape, e.g. ``(1, 32, 32)``, cannot be judged."""
-        self(torch.zeros(1, *shape), torch.zeros(1, *shape))

@@ -50,7 +50,7 @@ class Network(nn.Module):
         Args:
             image: ``(B, 3, H, W)``.
             target: ``(B, K, H / map_stride, W / map_stride)``.
-            loss: of an estimate and its target.
+            loss: of an output and its target; where it has a ``read``, that gives the maps that an output says.
             progress: the share of the training that is over, from 0 to 1, for networks that are trained in stages.
         """
         return torch.stack([loss(estimate.float(), target) for estimate in self.maps(image)]).sum()

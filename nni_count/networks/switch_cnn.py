@@ -73,7 +73,9 @@ class SwitchCNN(HandDesigned):
         maps = self.densities(image).float()  # (B, 3, K, h, w)
         if progress < DIFFERENTIAL:
             return torch.stack([loss(maps[:, number], target) for number in range(len(COLUMNS))]).sum()
-        nearest = (maps.detach() - target[:, None]).sum((3, 4)).abs().sum(2).argmin(1)  # (B,)
+        read = getattr(loss, "read", lambda output: output)
+        found = read(maps.detach().flatten(0, 1)).unflatten(0, maps.shape[:2])
+        nearest = (found - target[:, None]).sum((3, 4)).abs().sum(2).argmin(1)  # (B,)
         each = torch.arange(len(maps), device=maps.device)
         if progress < COUPLED:
             return loss(maps[each, nearest], target)

@@ -13,8 +13,10 @@ from nni_count.data.dataset import Dataset
 from nni_count.data.origin import as_begun
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
+from nni_count.losses import create_loss
 from nni_count.runs.describe import path_of
 from nni_count.searching.nni import ModelSpace, Strategy
+from nni_count.searching.recipe import searched
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space, check_is_space
 from nni_count.tasks.checking import check_task
@@ -80,6 +82,8 @@ def prepare(
     if begun is not None:
         parts = as_begun(begun, "search", dataset, parts)
     check_task(task, [*parts[0], *parts[1]])
+    if recipe.loss is not None:
+        searched(cast(Space, space), task, create_loss(recipe.loss)).check(parts[0], crops.size)
     whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
     provenance = {
         "strategy": path_of(type(strategy)),

@@ -69,6 +69,8 @@ def search_one_shot(
     strategy = cast(OneShotStrategy, job.strategy)
     budget, devices = job.budget, job.compute.devices
     timer = budget.timer("epoch")
+    table = cost_table(cast(Space, job.space), decoding.cost) if decoding.cost else None
+    trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
     loaders = [
         crop_loader(
             part,
@@ -80,10 +82,10 @@ def search_one_shot(
             cache_bytes=job.crops.cache_bytes // len(job.parts),
             process=rank(),
             processes=devices,
+            with_points=trained.needs_points,
         )
         for number, part in enumerate(job.parts)
     ]
-    table = cost_table(cast(Space, job.space), decoding.cost) if decoding.cost else None
     # a space that the strategy cannot handle is said before a folder is made
     space = mutated(job.space, strategy).to(memory_format=torch.channels_last)
     if table and not architecture_logits(space):
@@ -138,7 +140,6 @@ def search_one_shot(
             plugins=WholeCheckpoints(),
             enable_model_summary=False,
         )
-        trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
     if rank() == 0 and after_epoch.epochs:
         print(f"\n{certainty(after_epoch.epochs[-1])}", flush=True)

@@ -205,7 +205,8 @@ class Removals:
                 for layer in self.mixed:
                     layer.resample({})
                 network = self._network(number, through or {}) if self.paths else self.space
-                estimate = network(images.contiguous(memory_format=torch.channels_last)).float()
+                output = network(images.contiguous(memory_format=torch.channels_last)).float()
+                estimate = self.task.read(output, images.shape[-1] // output.shape[-1])
                 squares = [self.task.loss(maps, targets, F.mse_loss) for maps in (estimate, torch.zeros_like(targets))]
                 errors.append(float(error_share(*squares)))
         mean = float(np.mean(errors))

@@ -10,10 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from nni_count.errors import TrainingError
+from nni_count.losses import create_loss
+from nni_count.losses.weighted import WeightedSum
 from nni_count.searching.nni import LightningModule
 from nni_count.searching.space import Space
 from nni_count.tasks.task import Task
+from nni_count.training.objective import Objective
 from nni_count.training.settings import Recipe
+
+
+def searched(space: Space, task: Task, distance: WeightedSum | None) -> Objective:
+    """What a search minimises: the space's own loss, or another in which it stands for ``sppl`` without settings."""
+    if distance is None:
+        return Objective(task, space.loss, space.map_stride)
+    return Objective(task, distance, space.map_stride, {"sppl": space.loss})
 
 
 class SpaceTraining(LightningModule):
@@ -34,7 +44,13 @@ class SpaceTraining(LightningModule):
         self.recipe = recipe
         self.epochs = epochs
         self.penalty = penalty
+        self.distance = None if recipe.loss is None else create_loss(recipe.loss)
         self._held_out: Any = None
+
+    @property
+    def needs_points(self) -> bool:
+        """Whether batches must come with their points."""
+        return self.distance is not None and self.distance.needs_points
 
     def configure_optimizers(self) -> Any:
         optimizer = self.recipe.make_optimizer(self.parameters())
@@ -63,11 +79,10 @@ class SpaceTraining(LightningModule):
         return self._loss(batch, "architecture")
 
     def _loss(self, batch: list[Tensor], half: str) -> Tensor:
-        images, targets = batch
+        images, targets, *points = batch
         model = cast(Space, self.model)
-        estimate = model(images.contiguous(memory_format=torch.channels_last)).float()
-        with torch.autocast(images.device.type, enabled=False):
-            loss = self.task.loss(estimate, targets, model.loss)
+        output = model(images.contiguous(memory_format=torch.channels_last))
+        loss = searched(model, self.task, self.distance).of(*points)(output, targets)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "

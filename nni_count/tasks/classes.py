@@ -90,6 +90,9 @@ class CountingClasses(Task):
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return self.one.estimate(output, stride)
 
+    def points(self, sample: Sample) -> Sequence[np.ndarray]:
+        return [kind.points for kind in self.alone(sample)]
+
     def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:
         return self.one.batch_error(estimate, target)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from nni_count.data.sample import Sample
+from nni_count.errors import SettingError
 from nni_count.metrics import METRICS
 from nni_count.metrics.counts import GAME_LEVELS, game, intervals, mae_by_density
 from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, map_quality, spread
@@ -19,6 +21,8 @@ from nni_count.tasks.task import Figures, Task, error_share, mean
 
 if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
     from torch import Tensor
+
+    from nni_count.losses.blocks import Blocks
 
 #: ours, and those that installed packages bring
 COUNT_METRICS = ChainMap(METRICS, entries("metrics"))
@@ -38,6 +42,10 @@ class Counting(Task):
         beta: where given, kernels are geometry-adaptive, σ = beta × the mean distance to the 3 nearest heads of the
             image (:func:`nni_count.data.adaptive.adaptive_sigma`), and ``sigma`` and ``kernel_size`` are not used.
         things: what is counted, as tables and pictures call it, e.g. ``cells``.
+        bins: where given, for the loss ``zip``: the counts that a block of ``block`` pixels a side may have, rising, up
+            to the largest one, e.g. 1, 2, 3, 4, 6, 8, 12, 16. The network then answers, for each block, how probably it
+            is empty and in which bin it is, and the map is read from that.
+        block: pixels a side of a block; a multiple of the network's map stride.
     """
 
     sigma: Annotated[float, Range(0, above=True)] = 4.0
@@ -45,16 +53,42 @@ class Counting(Task):
     density_scale: Annotated[float, Range(0, above=True)] = 100.0
     beta: Annotated[float, Range(0, above=True)] | None = None
     things: str = "people"
+    bins: Annotated[tuple[float, ...], Range(0, above=True)] | None = None
+    block: Annotated[int, Range(1, 8192)] = 16
 
     def __post_init__(self) -> None:
         check(Counting, vars(self), "task.")
+        if self.bins is not None:
+            object.__setattr__(self, "bins", tuple(self.bins))
+            if len(self.bins) < 2 or any(one >= other for one, other in pairwise(self.bins)):
+                raise SettingError(f"task.bins: {list(self.bins)}; give at least two counts that rise")
 
     main_metric = "mae"
     noun = "count"
 
     @property
+    def out_channels(self) -> int:  # type: ignore[override]
+        return 1 if self.bins is None else 1 + len(self.bins)
+
+    @property
+    def target_channels(self) -> int:
+        return self.out_channels if self.bins is None else 1
+
+    @property
     def unit(self) -> str:  # type: ignore[override]
         return f"{self.things} per pixel"
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """The bins reach the largest count of a block of the training images."""
+        if self.bins is None:
+            return
+        for sample in samples:
+            _, counts = np.unique(np.floor(sample.points / self.block), axis=0, return_counts=True)
+            if (most := max(counts, default=0)) > self.bins[-1]:
+                raise SettingError(
+                    f"task.bins: the last is {self.bins[-1]:g}, but {sample.source} has {most} {self.things} in a "
+                    f"block of {self.block}×{self.block} pixels; let them reach that, or give a smaller task.block"
+                )
 
     def density(self, sample: Sample, shape: tuple[int, int], stride: int = 1) -> np.ndarray:
         """The truth in people per cell, ``(ceil(H / stride), ceil(W / stride))`` float32; of the points inside.
@@ -72,6 +106,23 @@ class Counting(Task):
 
     def target(self, sample: Sample, shape: tuple[int, int], stride: int) -> np.ndarray:
         return self.density(sample, shape, stride)[None] * np.float32(self.density_scale / stride**2)
+
+    def points(self, sample: Sample) -> Sequence[np.ndarray]:
+        return [sample.points]
+
+    def blocks(self, output: Tensor, stride: int) -> Blocks | None:
+        if self.bins is None:
+            return None
+        from nni_count.losses.blocks import read_blocks
+
+        return read_blocks(output, output.new_tensor(self.bins), self.block, stride)
+
+    def read(self, output: Tensor, stride: int) -> Tensor:
+        if (blocks := self.blocks(output, stride)) is None:
+            return output
+        from nni_count.losses.blocks import spread_blocks
+
+        return spread_blocks(blocks, output.shape[-2:])[:, None] * (self.density_scale / stride**2)
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return output * (stride**2 / self.density_scale)

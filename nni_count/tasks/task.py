@@ -13,6 +13,7 @@ from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
 from nni_count.plugins import load, named_by_file
 from nni_count.runs.describe import kept_arguments
+from nni_count.tasks.output import Output
 
 if TYPE_CHECKING:  # torch is imported where a tensor is made: what an exported model estimates is read without it
     from torch import Tensor
@@ -23,7 +24,7 @@ Figures = dict[str, Any]
 Distance: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
-class Task(ABC):
+class Task(Output, ABC):
     """What is regressed: how a sample becomes a target map, what is minimised, which figures tell how good it is, and
     how an estimate is read and drawn.
 
@@ -32,14 +33,13 @@ class Task(ABC):
     Shapes: an image has H×W pixels, a network's map K channels of h = ceil(H / stride) by w = ceil(W / stride) cells.
 
     Attributes:
-        out_channels: maps that are regressed, K; the networks follow.
+        out_channels: channels of a network's output, C, by default the K maps; the networks follow.
         main_metric: the figure, among those of :meth:`summarise`, that weights and architectures are chosen by.
         larger_is_better: whether more of it is better.
         unit: of the maps, as the colour bar says it.
         noun: what a prediction is called in file names, e.g. ``count`` for ``counts.csv`` and ``photo_count.jpg``.
     """
 
-    out_channels: int = 1
     main_metric: str
     larger_is_better: bool = False
     unit: str = ""
@@ -64,7 +64,7 @@ class Task(ABC):
         """What training minimises, a scalar; by default the distance as it is.
 
         Args:
-            estimate: a network's output, ``(B, K, h, w)``.
+            estimate: what :meth:`read` gives of a network's output, ``(B, K, h, w)``.
             target: as :meth:`target` made them, of the same shape.
             distance: between two such maps: the loss that was searched or asked for.
         """
@@ -78,7 +78,7 @@ class Task(ABC):
         another kind gives its own.
 
         Args:
-            estimate: a network's output, ``(B, K, h, w)``.
+            estimate: what :meth:`read` gives of a network's output, ``(B, K, h, w)``.
             target: as :meth:`target` made them, of the same shape.
         """
         from torch.nn.functional import mse_loss
@@ -87,7 +87,7 @@ class Task(ABC):
         return error_share(off, empty)
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
-        """A network's output, of any shape, as a map in the task's own unit; undoes what :meth:`target` scaled."""
+        """What :meth:`read` gives, of any shape, in the task's own unit; undoes what :meth:`target` scaled."""
         return output
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Task(ABC):
         """Further figures of one image, which only an evaluation asks for; arguments as for :meth:`measure`."""
         return {}
 
-    def check(self, samples: Sequence[Sample]) -> None:  # noqa: B027
+    def check(self, samples: Sequence[Sample]) -> None:
         """Refuse training samples that cannot be learned from, before anything is trained."""
 
     def prior(self, samples: Sequence[Sample]) -> Figures:
@@ -153,10 +153,10 @@ class Task(ABC):
         import torch
 
         truth = self.estimate(torch.from_numpy(checked_target(self, sample, shape, 1)), 1).numpy()
-        number = "" if self.out_channels == 1 else " {}"
+        number = "" if self.target_channels == 1 else " {}"
         return [
             (f"{what}{number.format(channel + 1)}", maps[channel])
-            for channel in range(self.out_channels)
+            for channel in range(self.target_channels)
             for what, maps in (("truth", truth), ("estimate", estimate))
         ]
 
@@ -212,8 +212,8 @@ def checked_target(task: Task, sample: Sample, shape: tuple[int, int], stride: i
     """A task's target, which has the right shape and only numbers; a DataError names the file where it has not."""
     target = np.asarray(task.target(sample, shape, stride), np.float32)
     made = f"{sample.source}: {type(task).__name__} made a target"
-    if target.ndim != 3 or target.shape[0] != task.out_channels:
-        expects = f"expected {task.out_channels} channel(s), rows and columns: mend its out_channels or its target"
+    if target.ndim != 3 or target.shape[0] != task.target_channels:
+        expects = f"expected {task.target_channels} channel(s), rows and columns: mend its out_channels or its target"
         raise DataError(f"{made} of shape {target.shape}; {expects}")
     rows, columns = (-(-side // stride) for side in shape)
     if target.shape[1:] != (rows, columns):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import cv2
@@ -48,7 +49,8 @@ class _Positions(Sampler[int]):
 
 
 class CropLoader(DataLoader):  # type: ignore[type-arg]
-    """Batches ``(images (B, 3, S, S), targets (B, K, S / stride, S / stride))`` from a :class:`CropStream`.
+    """Batches ``(images (B, 3, S, S), targets (B, K, S / stride, S / stride))`` from a :class:`CropStream`; where that
+    gives points, third those of all maps, ``(N, 3)``: the number of the map among the B × K, x and y in pixels.
 
     An epoch is a pass over the images, or ``limit_batches``. The loader knows how far it is (:attr:`epoch`,
     :attr:`given`), and a checkpoint keeps that, so that a resumed run sees the batches that it would have seen.
@@ -119,10 +121,16 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
         self.epoch, self.given = state["epoch"], state["given"]
 
 
-def _batch(items: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+def _batch(items: list[tuple[Any, ...]]) -> tuple[Tensor, ...]:
     """Crops stay bytes up to here: normalising a batch at once is faster."""
-    crops, targets = zip(*items, strict=True)
-    return normalise(np.stack(crops)), torch.from_numpy(np.stack(targets))
+    crops, targets, *points = zip(*items, strict=True)
+    numbered = [
+        np.insert(inside, 0, number, axis=1)
+        for of_crops in points
+        for number, inside in enumerate(chain.from_iterable(of_crops))
+    ]
+    together = [torch.from_numpy(np.concatenate(numbered))] if points else []
+    return normalise(np.stack(crops)), torch.from_numpy(np.stack(targets)), *together
 
 
 def _start_worker(_: int) -> None:
@@ -141,9 +149,12 @@ def crop_loader(
     cache_bytes: int | None = None,
     process: int = 0,
     processes: int = 1,
+    with_points: bool = False,
 ) -> CropLoader:
     """A :class:`CropLoader` over a :class:`CropStream`; the arguments are theirs."""
-    stream = CropStream(samples, task, crops, stride=stride, seed=seed, cache_bytes=cache_bytes)
+    stream = CropStream(
+        samples, task, crops, stride=stride, seed=seed, cache_bytes=cache_bytes, with_points=with_points
+    )
     return CropLoader(
         stream,
         crops.batch_size,

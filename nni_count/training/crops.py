@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,8 @@ class CropStream(Dataset):  # type: ignore[type-arg]
 
     Every pass takes each image once, in a new order. Points and maps go through with the pixels: the task is given the
     crop as a sample. An image smaller than the crop is filled up with the mean colour. Items are
-    ``((S, S, 3) uint8, the task's target)``.
+    ``((S, S, 3) uint8, the task's target)``, and third, where they are asked for, the points inside of each map,
+    ``(N, 2)`` float32.
 
     Args:
         samples: images with points or maps.
@@ -30,6 +32,7 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         stride: of the target map in pixels.
         seed: of the draws.
         cache_bytes: bound of the memory for decoded images; that of ``crops`` where not given.
+        with_points: whether items have their points.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         stride: int,
         seed: int,
         cache_bytes: int | None = None,
+        with_points: bool = False,
     ):
         self.samples = samples
         self.images = ImageCache(samples, crops.cache_bytes if cache_bytes is None else cache_bytes)
@@ -49,9 +53,10 @@ class CropStream(Dataset):  # type: ignore[type-arg]
         self.stride = stride
         self.seed = seed
         self.augmentation = crops.augmentation
+        self.with_points = with_points
         self._turn, self._order = -1, np.zeros(0, np.int64)
 
-    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, position: int) -> tuple[Any, ...]:
         turn, place = divmod(position, len(self.samples))
         if turn != self._turn:
             self._turn, self._order = turn, default_rng((self.seed, 1, turn)).permutation(len(self.samples))
@@ -62,7 +67,10 @@ class CropStream(Dataset):  # type: ignore[type-arg]
             crop = _flipped(crop)
         if self.augmentation.quarter_turns:
             crop = _turned(crop, int(rng.integers(4)))
-        return crop.read(), checked_target(self.task, crop, (self.crop_size, self.crop_size), self.stride)
+        target = checked_target(self.task, crop, (self.crop_size, self.crop_size), self.stride)
+        if not self.with_points:
+            return crop.read(), target
+        return crop.read(), target, [_within(points, self.crop_size) for points in self.task.points(crop) or ()]
 
     def _crop(self, image: np.ndarray, sample: Sample, rng: Generator) -> Sample:
         size, settings, points = self.crop_size, self.augmentation, sample.points
@@ -117,6 +125,13 @@ def _seen(
         maps = np.stack([see(values) for values in sample.map(shape)])
         read_map = lambda: maps  # noqa: E731
     return replace(sample, points=points, read=lambda: image, read_map=read_map, zoom=sample.zoom * zoom)
+
+
+def _within(points: np.ndarray, size: int) -> np.ndarray:
+    """Those inside, ``(N, 2)`` float32, each still in its pixel."""
+    points = points[((points >= 0) & (points < size)).all(1)]
+    single = points.astype(np.float32)
+    return np.where(np.floor(single) > np.floor(points), np.nextafter(single, np.float32(0)), single)
 
 
 def _inside(point: np.ndarray, size: int) -> bool:

@@ -24,6 +24,7 @@ class TrainingData(pl.LightningDataModule):
         settings: how crops are drawn; both kinds of images share its memory.
         stride: pixels a side of a cell of the network's map.
         seed: of the crops.
+        with_points: whether batches come with their points.
 
     Attributes:
         crops: the loader of the training crops; its place in the stream is what a checkpoint has to keep.
@@ -38,11 +39,14 @@ class TrainingData(pl.LightningDataModule):
         *,
         stride: int,
         seed: int,
+        with_points: bool = False,
     ):
         super().__init__()
         limit = settings.cache_bytes
         share = int(limit * len(training) / max(1, len(training) + len(validation)))
-        self.crops: CropLoader = crop_loader(training, task, settings, stride=stride, seed=seed, cache_bytes=share)
+        self.crops: CropLoader = crop_loader(
+            training, task, settings, stride=stride, seed=seed, cache_bytes=share, with_points=with_points
+        )
         self.images = WholeImages(validation, cache_bytes=limit - share)
 
     def train_dataloader(self) -> CropLoader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -21,6 +20,7 @@ from nni_count.networks import Network
 from nni_count.tasks.judging import judge_image, main_figure
 from nni_count.tasks.task import Figures, Task
 from nni_count.training.batches import CropLoader
+from nni_count.training.objective import Objective
 from nni_count.training.settings import TrainingRecipe
 
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
@@ -81,6 +81,7 @@ class Retraining(pl.LightningModule):
         self.recipe = recipe
         self.norms_are_frozen = False
         self.distance = distance
+        self.objective = Objective(task, distance, network.map_stride)
         self.task = task
         self.length = length
         self.timer = timer
@@ -118,11 +119,10 @@ class Retraining(pl.LightningModule):
             if isinstance(module, _BatchNorm):
                 module.eval()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        images, targets = batch
+    def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
+        images, targets, *points = batch
         images = images.contiguous(memory_format=torch.channels_last)
-        judge = partial(self.task.loss, distance=self.distance)
-        loss = self.network.training_loss(images, targets, judge, self.progress())
+        loss = self.network.training_loss(images, targets, self.objective.of(*points), self.progress())
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {self._remedy()}")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)

@@ -87,6 +87,9 @@ class Recipe:
         final_learning_rate: of the optimiser at the end.
         weight_decay: of the weights.
         gradient_clip: largest norm of the gradient; null for no limit.
+        loss: what is minimised: a name (mse, sppl, sal, scl, euclidean_ssim, count, bayesian, dm_count, poisson, zip),
+            or names with weights such as {sppl: 1, bayesian: 0.1}; by default the scale pyramid loss (sppl) with the
+            pyramid that is searched, or was found, and mse where there is none.
     """
 
     optimizer: str = "adam"
@@ -95,6 +98,7 @@ class Recipe:
     final_learning_rate: Annotated[float, Range(0)] = 4e-4
     weight_decay: Annotated[float, Range(0)] = 1e-4
     gradient_clip: Annotated[float, Range(0, above=True)] | None = None
+    loss: dict[str, Any] | str | None = None
 
     def __post_init__(self) -> None:
         check(type(self), vars(self))
@@ -139,7 +143,7 @@ class TrainingRecipe(Recipe):
         validation_fraction: share of the training images that choose the weights, where the data set has no
             validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
             train, and the weights at the end are kept: their moving average where there is one.
-        optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip: see :class:`Recipe`.
+        optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip, loss: see :class:`Recipe`.
     """
 
     betas: Annotated[tuple[float, float], Range(0, 1, below=True)] = (0.9, 0.99)

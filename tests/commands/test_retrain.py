@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from short import short
 
 import nni_count.commands.retrain as MODULE
+from nni_count.cli import main
 from nni_count.data import open_data
 from nni_count.errors import DataError, Interrupted, RunError, SettingError, TrainingError
 from nni_count.model import load_model
@@ -77,6 +78,78 @@ def test_every_map_that_a_network_gives_is_trained(shanghaitech, tmp_path):
     model = retrain(data=shanghaitech, out=tmp_path / "run", max_steps=1, **{**TINY, **settings})
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert len(state["optimizer_states"][0]["state"]) == len(list(model.network.parameters()))
+
+
+def test_bins_and_a_loss_are_options(shanghaitech, tmp_path, capsys):
+    line = f"retrain --data {shanghaitech} --network mcnn --crop_size 32 --batch_size 1 --max_steps 1"
+    bins = ["--task.bins", "[1, 2, 3, 40]", "--loss", "{zip: {weight: 1, count: 0}, sppl: 2}"]
+    assert main([*line.split(), *bins, "--out", f"{tmp_path}/a"]) == 0
+    model = load_model(tmp_path / "a" / "model.safetensors")
+    assert model.task.bins == (1, 2, 3, 40)
+    assert model.facts["loss"] == {"zip": {"weight": 1.0, "count": 0}, "sppl": {"weight": 2.0}}
+    assert main(f"retrain --config {tmp_path}/a/config.yaml --out {tmp_path}/b --task.bins [3,1]".split()) == 2
+    assert "task.bins: [3.0, 1.0]; give at least two counts that rise" in capsys.readouterr().err
+
+
+class Pointless(Counting):
+    def points(self, sample):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("network", "loss"),
+    [
+        ({"width": 16}, {"sppl": 1, "bayesian": 0.1}),
+        ("tednet", "dm_count"),
+        ({"name": "mcnn"}, {"poisson": 1, "count": 2}),
+        ({"width": 16, "map_stride": 4}, {"zip": 1, "sppl": 10}),
+        ("switch_cnn", "zip"),
+    ],
+)
+def test_losses_of_points_train_a_network_that_a_fresh_process_could_load(shanghaitech, tmp_path, network, loss):
+    searched = isinstance(network, dict) and "name" not in network
+    settings = {"architecture": random_architecture(0, LIGHT)} if searched else {}
+    task = Counting(bins=[1, 2, 3, 5, 9]) if "zip" in loss else None
+    settings |= {**TINY, "network": network, "loss": loss, "task": task, "max_steps": 2, "data": shanghaitech}
+    model = retrain(out=tmp_path / "run", num_workers=1 if searched else 0, **settings)
+    loaded = load_model(tmp_path / "run" / "model.safetensors")
+    assert loaded.task == model.task
+    assert loaded.facts["loss"].keys() == ({loss} if isinstance(loss, str) else loss.keys())
+    image = open_data(shanghaitech).samples("train")[0].read()[:37, :50]
+    assert 0 <= loaded.count(image) == model.count(image)
+    assert loaded.density(image).shape == tuple(-(-side // model.network.map_stride) for side in (37, 50))
+    if task:
+        assert loaded.network.settings["out_channels"] == 6
+        settings |= {"network": "amsnet", "architecture": None}
+        assert retrain(out=tmp_path / "further", from_model=loaded, **settings).task == task
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "zip"}, r"loss zip: the network has no head for bins; give --task.bins"),
+        ({"loss": {"mse": 1, "zip": 1}}, r"loss zip: the network has no head for bins; give --task.bins"),
+        (
+            {"loss": "zip", "task": Counting(bins=(1, 2))},
+            r"task.bins: the last is 2, but \S+ has \d+ people in a block",
+        ),
+        (
+            {"loss": "zip", "task": Counting(bins=(1, 99), block=6)},
+            r"task.block: 6; .* cells of 4 pixels, give a multiple",
+        ),
+        (
+            {"loss": "bayesian", "task": Pointless()},
+            r"loss: bayesian: needs points, and Pointless has those of 0 of its 1",
+        ),
+        ({"loss": "sal", "crop_size": 16}, r"a map of 4×4 cannot be halved 3 times"),
+    ],
+)
+def test_a_loss_that_network_or_task_cannot_give_what_it_needs_is_said_before_training(
+    shanghaitech, tmp_path, settings, message
+):
+    with pytest.raises(SettingError, match=message):
+        retrain(data=shanghaitech, out=tmp_path / "run", **{**TINY, "network": "mcnn", **settings})
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_test_part_is_never_read(shanghaitech, tmp_path):

@@ -30,6 +30,7 @@ from nni_count.networks import create
 from nni_count.ops import NONE
 from nni_count.searching.cost import Cost, cost_table
 from nni_count.searching.settings import EarlyStop
+from nni_count.tasks.counting import Counting
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel, RandomOneShot
 
@@ -331,6 +332,26 @@ def test_the_optimiser_and_the_precision_are_settings(tmp_path):
     assert run(tmp_path / "a", PartialChannel(), **settings)
     with pytest.raises(SettingError, match="optimizer: 'lion' is unknown; choose adam or adamw or sgd"):
         run(tmp_path / "b", DARTS(), optimizer="lion")
+
+
+@pytest.mark.parametrize("strategy", [DARTS, RandomOneShot])
+@pytest.mark.parametrize(
+    ("loss", "task"), [({"sppl": 1, "bayesian": 0.1}, None), ("zip", Counting(bins=(1, 2, 4, 8))), ("dm_count", None)]
+)
+def test_any_loss_is_searched_by(tmp_path, strategy, loss, task):
+    """``sppl`` in it is the space's own pyramid, whose α then learns; without it, it stays."""
+    found = run(tmp_path / "a", strategy(), loss=loss, task=task, max_epochs=1)
+    assert found.network["out_channels"] == (5 if task else 1)
+    if strategy is DARTS:
+        alphas, _ = weights(state(tmp_path / "a"))
+        moved = {name for name, alpha in alphas.items() if "pyramid" in name and alpha.abs().max() > 2e-3}
+        assert bool(moved) == ("sppl" in loss), alphas
+
+
+def test_a_search_by_a_loss_that_its_network_has_no_head_for_is_refused(tmp_path):
+    with pytest.raises(SettingError, match=r"loss zip: the network has no head for bins"):
+        run(tmp_path / "a", DARTS(), loss="zip")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path):

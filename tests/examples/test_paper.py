@@ -98,7 +98,7 @@ def test_a_rehearsal_leaves_the_test_part_alone(table, shanghaitech, tmp_path):
     assert script("run")([*line, "--max_time", "00:00:00:01", "--set", "learning_rate=0.002", "loss.mse=2"]) == 0
     assert "validation part" in (tmp_path / "out" / "table.md").read_text()
     found = yaml.safe_load((tmp_path / "out" / "MCNN" / "retrain" / "config.yaml").read_text())
-    assert (found["recipe"]["learning_rate"], found["loss"]) == (0.002, {"mse": 2})
+    assert (found["recipe"]["learning_rate"], found["recipe"]["loss"]) == (0.002, {"mse": 2})
     assert not (tmp_path / "out" / "MCNN" / "test").exists()
 
 

@@ -1,4 +1,4 @@
-"""What every loss by name is asked."""
+"""What every loss of maps by name is asked; those of points: test_losses_of_points.py."""
 
 import pytest
 import torch
@@ -11,10 +11,11 @@ from nni_count.losses.spatial_abstraction import SpatialAbstractionLoss
 from nni_count.networks import create, initialise
 from nni_count.tasks.counting import Counting
 
+MAPS = [name for name, kind in LOSSES.items() if not getattr(kind, "needs_points", False)]
 #: those that do not fix a map's values by themselves go with one that does
-SETTINGS = {**{name: name for name in LOSSES}, "scl": {"mse": 1, "scl": 0.1}, "count": {"mse": 1, "count": 1}}
+SETTINGS = {**{name: name for name in MAPS}, "scl": {"mse": 1, "scl": 0.1}, "count": {"mse": 1, "count": 1}}
 
-ALL = [*(kind() for kind in LOSSES.values()), ScalePyramidLoss(normalised=True)]
+ALL = [*(LOSSES[name]() for name in MAPS), ScalePyramidLoss(normalised=True)]
 #: those of them that are defined for a single pixel, and the others without their pools
 SHALLOW = [loss for loss in ALL if not isinstance(loss, (ScalePyramidLoss, SpatialAbstractionLoss))]
 SHALLOW += [ScalePyramidLoss([], normalised=True), SpatialAbstractionLoss(0)]
@@ -24,7 +25,7 @@ def named(loss):
     return type(loss).__name__
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("size", [(9, 13), (24, 17)])
 def test_maps_of_odd_sizes_have_a_loss_whose_gradient_reaches_every_pixel(name, size):
     estimate, target = (torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
@@ -53,7 +54,7 @@ def test_maps_without_people_and_of_one_pixel_have_a_loss_and_a_gradient(loss, s
     assert (value.item() == pytest.approx(0, abs=1e-6)) == (estimated == true)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MAPS)
 def test_mixed_precision_leaves_the_loss_precise(name):
     """In bfloat16 the variances of large values fall below zero, and SSIM had an infinite loss."""
     estimate, target = (20 + torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
@@ -64,7 +65,7 @@ def test_mixed_precision_leaves_the_loss_precise(name):
     assert create_loss(name)(estimate.bfloat16(), target).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MAPS)
 def test_four_images_are_learnt_by_heart(name):
     torch.manual_seed(0)
     network, task, loss = create("mcnn"), Counting(), create_loss(SETTINGS[name])

@@ -15,6 +15,7 @@ from nni_count.data.images import image_size
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
+from nni_count.tasks.classes import CountingClasses
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import WholeImages, crop_loader
 from nni_count.training.crops import CropStream, Window
@@ -87,6 +88,43 @@ def test_a_crop_that_is_drawn_where_people_are_has_somebody(seed, position, scal
     sample = Sample("corner", points, lambda: np.zeros((height, width, 3), np.uint8))
     crops = stream([sample], augmentation=Augmentation(rotation=180, scale=scale, points_share=1))
     assert crops[position][1].sum() / 100 > 0.999
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([(1, 1), (0.5, 2)]), st.booleans())
+def test_points_that_come_with_a_crop_are_those_of_its_map(position, scale, quarter_turns):
+    """Through rotations, scales, flips and turns, each in its pixel, also on a pixel's edge and beyond the image."""
+    rng = np.random.default_rng(position)
+    points = np.concatenate([rng.random((40, 2)) * (150, 100), rng.integers(0, 100, (40, 2))])
+    sample = Sample("", points, lambda: np.zeros((100, 150, 3), np.uint8))
+    augmentation = Augmentation(rotation=30 if position % 2 else 0, scale=scale, quarter_turns=quarter_turns)
+    crops = stream([sample], augmentation=augmentation, with_points=True)
+    image, target, (inside,) = crops[position]
+    assert inside.dtype == np.float32
+    assert (inside >= 0).all()
+    assert (inside < 64).all()
+    np.testing.assert_allclose(Counting().target(Sample("", inside, None), (64, 64), 1), target, atol=1e-3)
+    without = stream([sample], augmentation=augmentation)[position]
+    np.testing.assert_array_equal(without[0], image)
+    np.testing.assert_array_equal(without[1], target)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_batch_numbers_its_points_by_crop_and_class(num_workers):
+    labels = np.array(["a", "b", "b", "c"])
+    images = {"many": 3 * np.ones((4, 2)), "none": np.zeros((0, 2))}
+    samples = [
+        Sample(name, points, lambda: np.zeros((32, 32, 3), np.uint8), labels=labels[: len(points)])
+        for name, points in images.items()
+    ]
+    task, crops = CountingClasses(classes=("a", "b")), Crops(32, 2, Augmentation(rotation=0), num_workers=num_workers)
+    ((_, targets, points),) = crop_loader(samples, task, crops, stride=4, seed=0, with_points=True)
+    counts = task.estimate(targets, 4).sum((2, 3)).flatten().round()
+    assert torch.bincount(points[:, 0].long(), minlength=4).tolist() == counts.tolist()
+    assert sorted(counts.tolist()) == [0, 0, 1, 2]
+    nobody = crop_loader(samples[1:], task, Crops(32, 1), stride=4, seed=0, with_points=True)
+    assert next(iter(nobody))[2].shape == (0, 3)
+    assert len(next(iter(crop_loader(samples, task, crops, stride=4, seed=0)))) == 2
 
 
 def test_half_of_the_crops_can_be_drawn_where_people_are():

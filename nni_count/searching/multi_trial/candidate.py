@@ -37,6 +37,7 @@ class Built(nn.Module):
     def __init__(self, architecture: Architecture, out_channels: int):
         super().__init__()
         self.network: Network = create("amsnet", architecture, out_channels=out_channels)
+        self.map_stride = self.network.map_stride
         initialise(self.network)
         self.pyramid = ScalePyramidLoss(architecture.pooling)
 
@@ -131,7 +132,8 @@ class Candidate:
             self.training,
             self.task,
             self.crops,
-            stride=built.network.map_stride,
+            stride=built.map_stride,
+            with_points=module.needs_points,
             seed=2 * self.seed,
             limit_batches=self.limit_batches,
             cache_bytes=limit,

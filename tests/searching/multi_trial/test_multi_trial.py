@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 
 import nni.nas.strategy as nni_strategies
 import numpy as np
@@ -138,6 +139,10 @@ def test_a_candidate_learns_from_one_half_and_is_judged_on_the_other(space, tmp_
     assert figures["mae"] == reports[-1]
     assert figures["parameters"] > 1000
     assert candidate.train(architecture, reports.append)["mae"] == figures["mae"]
+    by_points = replace(candidate, recipe=Recipe(loss={"sppl": 1, "dm_count": 1}), epochs=1)
+    assert by_points.train(architecture, reports.append)["mae"] > 0
+    zero_inflated = replace(candidate, recipe=Recipe(loss="zip"), task=Counting(bins=(1, 2, 3, 8)), epochs=1)
+    assert zero_inflated.train(architecture, reports.append)["mae"] > 0
 
 
 @pytest.mark.parametrize("settings", [{"number": 0}, {"concurrency": 0}])

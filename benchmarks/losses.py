@@ -46,7 +46,7 @@ def stepper(loss: str, crops: Crops) -> Callable[[], float]:
     def step() -> float:
         start = time.perf_counter()
         optimizer.zero_grad()
-        network.training_loss(images, targets, objective.of(*points), 0.5).backward()
+        network.training_loss(images, targets, objective.of(images, *points), 0.5).backward()
         optimizer.step()
         return time.perf_counter() - start
 

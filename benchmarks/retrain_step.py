@@ -22,10 +22,11 @@ from pytorch_lightning.callbacks import Callback, Timer
 from nni_count.architecture import read_architecture
 from nni_count.data.synthetic import CrowdStream
 from nni_count.losses.scale_pyramid import ScalePyramidLoss
-from nni_count.networks import create, initialise
+from nni_count.networks import Network, create, initialise
 from nni_count.tasks.counting import Counting
 from nni_count.training.batches import crop_loader
 from nni_count.training.learner import Length, Retraining
+from nni_count.training.objective import Objective
 from nni_count.training.settings import Crops, TrainingRecipe
 
 ARCHITECTURE = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
@@ -54,11 +55,10 @@ def bare(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any]) ->
     return times
 
 
-def retrainer(network: torch.nn.Module, loss: torch.nn.Module, batches: list[Any], loader: Any) -> list[float]:
+def retrainer(network: Network, loss: torch.nn.Module, batches: list[Any], loader: Any) -> list[float]:
     module = Retraining(
         network,
-        loss,
-        Counting(),
+        Objective(Counting(), loss, network.map_stride),
         recipe=TrainingRecipe(),
         length=Length(len(batches), None),
         timer=Timer(),

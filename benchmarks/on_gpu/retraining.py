@@ -26,6 +26,7 @@ from nni_count.networks import Network, initialise, number_of_parameters
 from nni_count.tasks.task import Task, usual_task
 from nni_count.training.batches import WholeImages, crop_loader
 from nni_count.training.learner import Length, Retraining
+from nni_count.training.objective import Objective
 from nni_count.training.settings import Crops, TrainingRecipe
 from on_gpu.curve import Autotune, Curve, Waits
 from on_gpu.device import CPU
@@ -94,8 +95,7 @@ def _learner(
     seconds = sizes.training_seconds or max(LEAST_SECONDS, seconds)
     module = Retraining(
         network.to(memory_format=torch.channels_last),
-        create_loss(None, read_architecture(ARCHITECTURE).pooling),
-        task,
+        Objective(task, create_loss(None, read_architecture(ARCHITECTURE).pooling), network.map_stride),
         recipe=RECIPE,
         length=Length(None, seconds),
         timer=Timer(timedelta(seconds=seconds), interval="step", verbose=False),

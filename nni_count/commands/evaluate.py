@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from nni_count.comparing.models import networks
+from nni_count.comparing.models import table as table_of
 from nni_count.data import DataSetting, open_data
 from nni_count.data.images import check_whole
+from nni_count.data.origin import notes
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.data.views import check_views
-from nni_count.errors import DataError, Note
+from nni_count.errors import DataError, SettingError
 from nni_count.model import Estimator, Model, load_model
 from nni_count.networks.devices import find_device
 from nni_count.networks.whole_image import whole_map
@@ -34,13 +37,13 @@ WORST, MEDIAN = 3, 2
 #: what a report says beside the figures of its task
 GENERAL = (
     *("groups", "main_metric", "larger_is_better", "parameters", "flops", "seconds_per_image", "views", "images"),
-    *("regions", "network", "model", "taken_over", "differs", "trained_on"),
+    *("regions", "network", "model", "taken_over", "differs", "trained_on", "each"),
 )
 
 
 def evaluate(
     *,
-    model: str | Path | Estimator,
+    model: Sequence[str | Path | Estimator] | str | Path | Estimator,
     data: DataSetting,
     out: str | Path | None = None,
     split: str = "test",
@@ -52,10 +55,13 @@ def evaluate(
     """Judge a model on whole images, by the figures of its task.
 
     Args:
-        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model.
+        model: a ``model.safetensors``, what ``nni-count export`` made of one, or a model; or several, e.g. of three
+            seeds: those that differ in the seed alone are one network, whose mean and deviation are told, and the
+            others beside the first on the same images.
         data: folder of a data set, or ``synthetic``; with settings of its reader as
             ``{"path": ..., "max_side": 1024}``.
-        out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``. Without one nothing is written.
+        out: run folder; gets ``evaluation.json``, ``per_image.csv`` and ``worst.png``; of several models a folder each,
+            by its number, and ``networks.json``. Without one nothing is written.
         split: the part of the data set.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
         accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
@@ -73,7 +79,9 @@ def evaluate(
         ``flops`` (2 × multiply-adds, mean of an image; null of an exported model), ``seconds_per_image`` (reading of
         the file left out), and how they were obtained: ``taken_over``, the settings of the data that come from the
         model, ``differs``, those that are not as in its training, and ``trained_on``, how many of the images it has
-        learned from or was chosen by (null where its file does not tell).
+        learned from or was chosen by (null where its file does not tell);
+        ``each``, the main metric of every image. Of several models ``networks``
+        (:func:`nni_count.comparing.models.networks`) and their ``reports``.
     """
     settings: dict[str, Any] = {
         "model": model,
@@ -85,12 +93,16 @@ def evaluate(
     }
     check_views(views)
     device = find_device(accelerator, devices)
+    if isinstance(model, (list, tuple)):
+        loaded = [one if isinstance(one, Estimator) else load_model(one, device) for one in model]
+        return _several(loaded, out, settings)
+    model = cast("str | Path | Estimator", model)
     if not isinstance(model, Estimator):
         model = load_model(model, device)
     dataset, taken_over, differs = model.origin.reopen(data) if model.origin else (open_data(data), {}, {})
     samples, task = dataset.samples(split), model.task
     met = None if model.origin is None else model.origin.met(dataset, samples)
-    for line in _notes(taken_over, differs, met or [], len(samples), split):
+    for line in notes(taken_over, differs, met or [], len(samples), split):
         warnings.warn(line, stacklevel=2)
     # of the data set's own training images, else of those the model was trained on
     prior = task.prior(dataset.samples("train")) if "train" in dataset.splits else model.facts
@@ -121,18 +133,21 @@ def evaluate(
         "taken_over": taken_over,
         "differs": differs,
         "trained_on": None if met is None else len(met),
+        "each": [task.summarise([row], prior)[task.main_metric] for row in rows],
         "task": describe(task),
         "network": {"name": model.name, "settings": model.settings},
         "model": model.facts,
     }
     if run is not None:
-        _draw(model, samples, rows, prior, views, run.folder / "worst.png")
+        _draw(model, samples, report["each"], views, run.folder / "worst.png")
         write_text(run.folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
     return report
 
 
 def table(report: dict[str, Any]) -> str:
-    """The figures of a report, as a person reads them."""
+    """The figures of a report, or those of several, as a person reads them."""
+    if reports := report.get("reports"):
+        return table_of(report["networks"], reports[0]["main_metric"], reports[0]["images"])
     task = create_task(report["task"]["class_path"], report["task"]["init_args"], of_file=True)
     groups, of_groups = report.get("groups", {}), f"group_{task.main_metric}"
     figures = {name: value for name, value in report.items() if name not in (*GENERAL, of_groups)}
@@ -161,20 +176,18 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([*(f"{name:<12} {value}" for name, value in lines), *([words] if words else [])])
 
 
-def _notes(
-    taken_over: Mapping[str, Any], differs: Mapping[str, str], met: list[str], images: int, split: str
-) -> Iterator[str | Note]:
-    """What a person must know of how the images are read and where they come from."""
-    if taken_over:
-        settings = ", ".join(f"data.{name} {value!r}" for name, value in taken_over.items())
-        yield Note(f"as the model was trained: {settings}")
-    yield from (f"data.{name}: {how}" for name, how in differs.items())
-    if met and split not in ("train", "val"):  # else it is what was asked for
-        first = ", ".join(met[:3]) + (" …" if len(met) > 3 else "")
-        yield (
-            f"{len(met)} of the {images} images were trained on ({first}), so the figures say little about others; "
-            "evaluate on images that it has not seen"
-        )
+def _several(models: list[Estimator], out: str | Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """The reports of several models, and what their networks differ by."""
+    metrics = {one.task.main_metric for one in models}
+    if len(metrics) != 1:
+        raise SettingError(f"model: {', '.join(sorted(metrics)) or 'none'}; give models of one task")
+    folder = None if out is None else open_run(out, "evaluate", settings).folder
+    folders = [folder and folder / str(number) for number in range(1, len(models) + 1)]
+    reports = [evaluate(**{**settings, "model": one, "out": to}) for one, to in zip(models, folders, strict=True)]
+    rows = networks(reports, [getattr(one, "architecture", None) for one in models])
+    if folder:
+        write_text(folder / "networks.json", json.dumps(rows, indent=2) + "\n")
+    return {"networks": rows, "reports": reports}
 
 
 def _judge(model: Estimator, sample: Sample, views: int) -> tuple[Figures, float]:
@@ -213,11 +226,8 @@ def _flops(model: Model, samples: list[Sample]) -> float:
     return flops
 
 
-def _draw(
-    model: Estimator, samples: list[Sample], rows: list[Figures], prior: Mapping[str, Any], views: int, path: Path
-) -> None:
+def _draw(model: Estimator, samples: list[Sample], alone: list[Any], views: int, path: Path) -> None:
     task = model.task
-    alone = [task.summarise([row], prior)[task.main_metric] for row in rows]
     order = sorted((i for i, figure in enumerate(alone) if figure is not None), key=lambda i: float(alone[i]))
     order = order if task.larger_is_better else order[::-1]
     worst = order[:WORST]

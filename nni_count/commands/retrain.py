@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from nni_count.architecture import Architecture, open_architecture
 from nni_count.data import DataSetting, open_data
@@ -18,7 +18,7 @@ from nni_count.data.origin import Origin, as_begun, keep_parts
 from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_trained, save_model
-from nni_count.networks import create, initialise, named
+from nni_count.networks import create, initialise, named, number_of_parameters
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.ranges import Range, check
@@ -29,8 +29,8 @@ from nni_count.training.datamodule import TrainingData
 from nni_count.training.learner import Length, Retraining
 from nni_count.training.objective import Objective
 from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
+from nni_count.training.teacher import Teacher
 
-EPOCHS = 100  # of a training without any budget
 VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
 
 
@@ -133,8 +133,9 @@ def retrain(
     batches = TrainingData(
         training, validation, task, crops, stride=net.map_stride, seed=seed, with_points=criterion.needs_points
     )
-    Objective(task, criterion, net.map_stride).check(training, crops.size)
-    length = _length(budget, timer := budget.timer(), len(batches.crops))
+    objective = Objective(task, criterion, net.map_stride, teacher=_teacher(recipe))
+    objective.check(training, crops.size)
+    length = Length.of(budget, timer := budget.timer(), len(batches.crops))
     with open_run(
         out,
         "retrain",
@@ -155,8 +156,7 @@ def retrain(
         prints = keep_parts(run.folder, dataset, (training, validation))
         module = Retraining(
             net.to(memory_format=torch.channels_last),
-            criterion,
-            task,
+            objective,
             recipe=recipe,
             length=length,
             timer=timer,
@@ -176,6 +176,7 @@ def retrain(
             "weights": module.best["weights"],
             "step": module.best["step"],
             "loss": criterion.settings,
+            "teacher": objective.teacher and number_of_parameters(objective.teacher.network),
             "steps": module.global_step,
             "seconds": round(timer.time_elapsed("train"), 1),
             "data": dataset.name,
@@ -189,13 +190,12 @@ def retrain(
         return trained
 
 
-def _length(budget: Budget, timer: Timer, batches: int) -> Length:
-    """Of a run whose passes over the training images have so many batches."""
-    epochs = budget.max_epochs
-    if epochs is None and budget.max_steps is None and budget.max_time is None:
-        epochs = EPOCHS
-    steps = [number for number in (budget.max_steps, epochs and epochs * batches) if number is not None]
-    return Length(min(steps, default=None), timer.time_remaining())
+def _teacher(recipe: TrainingRecipe) -> Teacher | None:
+    """The trained network that a recipe has another follow."""
+    if recipe.teacher is None:
+        return None
+    model = load_trained(recipe.teacher)
+    return Teacher(model.network, model.task, recipe.teacher_weight)
 
 
 def _fit(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from nni_count.data.files import as_seen
 from nni_count.data.images import read_image
 from nni_count.data.sample import Sample
 from nni_count.data.settings import known_settings
-from nni_count.errors import RunError, SettingError
+from nni_count.errors import Note, RunError, SettingError
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.ranges import check
@@ -185,3 +185,19 @@ def fingerprint(sample: Sample) -> str:
     except OSError:
         return ""  # the reader of images says what is wrong with it
     return digest.hexdigest()
+
+
+def notes(
+    taken_over: Mapping[str, Any], differs: Mapping[str, str], met: list[str], images: int, split: str
+) -> Iterator[str | Note]:
+    """What a person must know of how the images are read and where they come from."""
+    if taken_over:
+        settings = ", ".join(f"data.{name} {value!r}" for name, value in taken_over.items())
+        yield Note(f"as the model was trained: {settings}")
+    yield from (f"data.{name}: {how}" for name, how in differs.items())
+    if met and split not in ("train", "val"):  # else it is what was asked for
+        first = ", ".join(met[:3]) + (" …" if len(met) > 3 else "")
+        yield (
+            f"{len(met)} of the {images} images were trained on ({first}), so the figures say little about others; "
+            "evaluate on images that it has not seen"
+        )

@@ -57,8 +57,7 @@ def bayesian_loss(scene: Scene, sigma: float = 8.0, background: float = 0.15) ->
         if not len(heads):
             losses.append(density.sum().abs())
             continue
-        squares = (heads[:, 1, None, None] - y[:, None]) ** 2 + (heads[:, 0, None, None] - x) ** 2  # (N, h, w)
-        squares = squares.flatten(1)
+        squares = ((heads[:, 1, None, None] - y[:, None]) ** 2 + (heads[:, 0, None, None] - x) ** 2).flatten(1)
         dummy = (far - squares.amin(0).sqrt()) ** 2
         posterior = torch.softmax(torch.cat([dummy[None], squares]) / (-2 * sigma**2), 0)
         expected = posterior @ density

@@ -59,16 +59,12 @@ def read_blocks(output: Tensor, values: Tensor, side: int, stride: int) -> Block
 
 def spread_blocks(blocks: Blocks, shape: Sequence[int]) -> Tensor:
     """What the cells of a map hold where blocks share their counts evenly: ``(M, *shape)``, which sums to theirs."""
-    height, width = shape
-    rows, columns = (
-        torch.full((length,), blocks.cells).index_fill_(0, torch.tensor([length - 1]), last)
-        for length, last in zip(blocks.empty.shape[1:], (_last(s, blocks.cells) for s in shape), strict=True)
-    )
-    even = blocks.expected / (rows[:, None] * columns).to(blocks.expected)
-    large = even.repeat_interleave(blocks.cells, 1).repeat_interleave(blocks.cells, 2)
-    return large[:, :height, :width]
+    even = blocks.expected / summed(blocks.expected.new_ones(1, *shape), blocks.cells)
+    return even.repeat_interleave(blocks.cells, 1).repeat_interleave(blocks.cells, 2)[:, : shape[0], : shape[1]]
 
 
-def _last(length: int, cells: int) -> int:
-    """Cells of the last block along an axis."""
-    return (length - 1) % cells + 1
+def summed(maps: Tensor, factor: int) -> Tensor:
+    """Sums of blocks of cells, ``(M, h, w)`` → ``(M, ceil(h / factor), ceil(w / factor))``."""
+    height, width = maps.shape[-2:]
+    maps = F.pad(maps, (0, -width % factor, 0, -height % factor))
+    return F.avg_pool2d(maps[:, None], factor)[:, 0] * factor**2

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from nni_count.losses.blocks import Blocks
+from nni_count.losses.blocks import Blocks, summed
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,3 @@ class Scene:
         x, y = (self.points[:, 1:] / self.stride).long().unbind(1)
         place = (self.points[:, 0].long() * rows + y) * columns + x
         return torch.bincount(place, minlength=number * rows * columns).view(self.density.shape).to(self.density)
-
-
-def summed(maps: Tensor, factor: int) -> Tensor:
-    """Sums of blocks of cells, ``(M, h, w)`` → ``(M, ceil(h / factor), ceil(w / factor))``."""
-    height, width = maps.shape[-2:]
-    maps = F.pad(maps, (0, -width % factor, 0, -height % factor))
-    return F.avg_pool2d(maps[:, None], factor)[:, 0] * factor**2

@@ -46,7 +46,7 @@ class WeightedSum(nn.Module):
             losses = []
             for name, term in self.terms.items():
                 alone = len(self.settings[name]) == 1  # with a weight only
-                loss = instead[name] if instead and alone and name in instead else term
+                loss = (instead or {}).get(name, term) if alone else term
                 of = (scene,) if getattr(loss, "needs_points", False) else (estimate, target)
                 losses.append(self.settings[name]["weight"] * loss(*of))
         return torch.stack(losses).sum()

@@ -82,7 +82,7 @@ class SpaceTraining(LightningModule):
         images, targets, *points = batch
         model = cast(Space, self.model)
         output = model(images.contiguous(memory_format=torch.channels_last))
-        loss = searched(model, self.task, self.distance).of(*points)(output, targets)
+        loss = searched(model, self.task, self.distance).of(images, *points)(output, targets)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.trainer.fit_loop.epoch_loop.total_batch_idx} (epoch "

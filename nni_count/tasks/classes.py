@@ -14,6 +14,7 @@ from nni_count.data.sample import Sample
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.ranges import Range, check
 from nni_count.tasks.counting import Counting
+from nni_count.tasks.output import Output
 from nni_count.tasks.task import Figures, Task
 
 if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
@@ -89,6 +90,10 @@ class CountingClasses(Task):
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
         return self.one.estimate(output, stride)
+
+    def follows(self, teacher: Output) -> bool:
+        names = getattr(teacher, "classes", ())
+        return type(self) is type(teacher) and [*map(as_seen, names)] == [*map(as_seen, self.classes)]
 
     def points(self, sample: Sample) -> Sequence[np.ndarray]:
         return [kind.points for kind in self.alone(sample)]

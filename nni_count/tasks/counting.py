@@ -17,6 +17,7 @@ from nni_count.metrics.counts import GAME_LEVELS, game, intervals, mae_by_densit
 from nni_count.metrics.maps import DEFAULT_PROTOCOL, MAP_PROTOCOLS, gathered, map_quality, spread
 from nni_count.plugins import entries
 from nni_count.runs.ranges import Range, check
+from nni_count.tasks.output import Output
 from nni_count.tasks.task import Figures, Task, error_share, mean
 
 if TYPE_CHECKING:  # as in :mod:`nni_count.tasks.task`
@@ -107,6 +108,9 @@ class Counting(Task):
     def target(self, sample: Sample, shape: tuple[int, int], stride: int) -> np.ndarray:
         return self.density(sample, shape, stride)[None] * np.float32(self.density_scale / stride**2)
 
+    def follows(self, teacher: Output) -> bool:
+        return isinstance(teacher, Counting) and type(self) is type(teacher) and self.things == teacher.things
+
     def points(self, sample: Sample) -> Sequence[np.ndarray]:
         return [sample.points]
 
@@ -125,6 +129,8 @@ class Counting(Task):
         return spread_blocks(blocks, output.shape[-2:])[:, None] * (self.density_scale / stride**2)
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
+        if self.bins is not None and output.shape[-3] == self.out_channels:
+            output = self.read(output, stride)
         return output * (stride**2 / self.density_scale)
 
     def batch_error(self, estimate: Tensor, target: Tensor) -> Tensor:

@@ -60,6 +60,5 @@ def estimate_map(network: Network, task: Task, image: Tensor, views: int = 1) ->
     for :func:`whole_map`.
     """
     output = whole_map(network, image, views).float()
-    maps = task.read(output, network.map_stride)
-    result: np.ndarray = task.estimate(maps, network.map_stride)[0].cpu().numpy()
+    result: np.ndarray = task.estimate(output, network.map_stride)[0].cpu().numpy()
     return result

@@ -29,6 +29,10 @@ class Output:
         """Maps that are regressed, K; the channels of an output, where it has no more."""
         return self.out_channels
 
+    def follows(self, teacher: Output) -> bool:
+        """Whether a network of this task can learn the maps of one of another: they mean the same, but for a factor."""
+        return type(self) is type(teacher) and vars(self) == vars(teacher)
+
     def read(self, output: Tensor, stride: int) -> Tensor:
         """The maps that a network's output says, as the target has them: ``(B, C, h, w)`` → ``(B, K, h, w)``."""
         return output

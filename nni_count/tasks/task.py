@@ -87,7 +87,7 @@ class Task(Output, ABC):
         return error_share(off, empty)
 
     def estimate(self, output: Tensor, stride: int) -> Tensor:
-        """What :meth:`read` gives, of any shape, in the task's own unit; undoes what :meth:`target` scaled."""
+        """An output, or what :meth:`read` gives of it, in the task's own unit; undoes what :meth:`target` scaled."""
         return output
 
     @abstractmethod

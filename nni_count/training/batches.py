@@ -124,11 +124,8 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
 def _batch(items: list[tuple[Any, ...]]) -> tuple[Tensor, ...]:
     """Crops stay bytes up to here: normalising a batch at once is faster."""
     crops, targets, *points = zip(*items, strict=True)
-    numbered = [
-        np.insert(inside, 0, number, axis=1)
-        for of_crops in points
-        for number, inside in enumerate(chain.from_iterable(of_crops))
-    ]
+    each = (enumerate(chain.from_iterable(of_crops)) for of_crops in points)
+    numbered = [np.insert(inside, 0, number, axis=1) for of_maps in each for number, inside in of_maps]
     together = [torch.from_numpy(np.concatenate(numbered))] if points else []
     return normalise(np.stack(crops)), torch.from_numpy(np.stack(targets)), *together
 

@@ -18,11 +18,12 @@ from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
 from nni_count.networks import Network
 from nni_count.tasks.judging import judge_image, main_figure
-from nni_count.tasks.task import Figures, Task
+from nni_count.tasks.task import Figures
 from nni_count.training.batches import CropLoader
 from nni_count.training.objective import Objective
-from nni_count.training.settings import TrainingRecipe
+from nni_count.training.settings import Budget, TrainingRecipe
 
+EPOCHS = 100  # of a training without any budget
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
 
 
@@ -32,6 +33,15 @@ class Length:
 
     steps: int | None
     seconds: float | None
+
+    @classmethod
+    def of(cls, budget: Budget, timer: Timer, batches: int) -> Length:
+        """Of a run whose passes over the training images have so many batches."""
+        epochs = budget.max_epochs
+        if epochs is None and budget.max_steps is None and budget.max_time is None:
+            epochs = EPOCHS
+        steps = [number for number in (budget.max_steps, epochs and epochs * batches) if number is not None]
+        return cls(min(steps, default=None), timer.time_remaining())
 
     def progress(self, steps: int, seconds: float) -> float:
         """The share that is over, from 0 to 1."""
@@ -49,8 +59,7 @@ class Retraining(pl.LightningModule):
 
     Args:
         network: maps ``(B, 3, S, S)`` to ``(B, K, S / stride, S / stride)``.
-        distance: of estimate and target, which the task's loss is made of.
-        task: what is regressed.
+        objective: what a step minimises.
         recipe: optimiser, schedule and averages. Where batch norms are frozen at the end they keep the moving average
             of their statistics, so that the weights learn with what they are used with (Wu and Johnson, Rethinking
             "Batch" in BatchNorm, 2021, section 3).
@@ -63,8 +72,7 @@ class Retraining(pl.LightningModule):
     def __init__(
         self,
         network: Network,
-        distance: nn.Module,
-        task: Task,
+        objective: Objective,
         *,
         recipe: TrainingRecipe,
         length: Length,
@@ -80,9 +88,8 @@ class Retraining(pl.LightningModule):
             self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
         self.recipe = recipe
         self.norms_are_frozen = False
-        self.distance = distance
-        self.objective = Objective(task, distance, network.map_stride)
-        self.task = task
+        self.objective = objective
+        self.task = objective.task
         self.length = length
         self.timer = timer
         self.loader = loader
@@ -122,7 +129,7 @@ class Retraining(pl.LightningModule):
     def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
         images, targets, *points = batch
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = self.network.training_loss(images, targets, self.objective.of(*points), self.progress())
+        loss = self.network.training_loss(images, targets, self.objective.of(images, *points), self.progress())
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {self._remedy()}")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)

@@ -14,6 +14,7 @@ SHORT = {
         for name in ("optimizer", "learning_rate", "final_learning_rate", "weight_decay", "gradient_clip")
     },
     **{name: f"recipe.{name}" for name in ("loss", "schedule", "average_decay", "frozen_norms", "validation_fraction")},
+    **{name: f"recipe.{name}" for name in ("teacher", "teacher_weight")},
     **{name: f"budget.{name}" for name in ("max_epochs", "max_steps", "max_time", "limit_train_batches", "early_stop")},
     "verify": "budget.verify",
     **{name: f"compute.{name}" for name in ("accelerator", "devices", "precision")},

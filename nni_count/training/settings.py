@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -143,6 +144,9 @@ class TrainingRecipe(Recipe):
         validation_fraction: share of the training images that choose the weights, where the data set has no
             validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
             train, and the weights at the end are kept: their moving average where there is one.
+        teacher: a ``model.safetensors`` of the same task, usually of a larger network of any stride, whose maps are
+            followed beside the truth.
+        teacher_weight: of the error against its maps, beside the loss.
         optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip, loss: see :class:`Recipe`.
     """
 
@@ -154,6 +158,8 @@ class TrainingRecipe(Recipe):
     average_decay: Annotated[float, Range(0, 1, below=True)] = 0.998
     frozen_norms: Annotated[float, Range(0, 1, below=True)] = 0.0
     validation_fraction: Annotated[float, Range(0, 1, below=True)] = 0.1
+    teacher: str | Path | None = None
+    teacher_weight: Annotated[float, Range(0, above=True)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

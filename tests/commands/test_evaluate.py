@@ -1,15 +1,18 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 from conftest import random_architecture
+from samples import Maps
 
+from nni_count.cli import main
 from nni_count.commands.evaluate import evaluate, table
 from nni_count.data import open_data
 from nni_count.errors import DataError, RunError, SettingError
 from nni_count.metrics.maps import MAP_PROTOCOLS
-from nni_count.model import Model
+from nni_count.model import Model, save_model
 from nni_count.networks import create
 from nni_count.tasks.counting import Counting
 
@@ -114,3 +117,41 @@ def test_errors(model, shanghaitech, tmp_path):
     (tmp_path / "mine" / "note").touch()
     with pytest.raises(RunError):
         evaluate(model=model, data=shanghaitech, out=tmp_path / "mine")
+
+
+def test_several_models_are_networks_over_seeds_beside_one_another(shanghaitech, tmp_path, capsys):
+    """Seeds of one network are told together; another network, loss, or a seed that comes again is another."""
+    facts = [("unet", {"seed": 0}), *(("mcnn", {"seed": seed}) for seed in (0, 1, 1)), ("mcnn", {"loss": 1})]
+    models = [Model(create(kind), kind, None, Counting(), about) for kind, about in facts]
+    report = evaluate(model=models, data=shanghaitech)
+    rows, each = report["networks"], [one["mae"] for one in report["reports"]]
+    told = [(row["network"], row["models"]) for row in rows]
+    assert told == [("unet", 1), ("mcnn", 2), ("mcnn 2", 1), ("mcnn 3", 1)]
+    assert rows[1]["mean"] == pytest.approx(np.mean(each[1:3]))
+    assert rows[1]["deviation"] == pytest.approx(abs(each[1] - each[2]) / np.sqrt(2))
+    assert rows[0]["deviation"] is None
+    assert "difference" not in rows[0]
+    assert rows[1]["difference"] == pytest.approx(rows[1]["mean"] - each[0])
+    low, high = rows[1]["interval"]
+    assert low <= rows[1]["difference"] <= high
+    text = table(report)
+    assert text.splitlines()[0] == "MAE of each network's models on 3 images, mean ± deviation"
+    assert re.search(r"\nmcnn +[\d.]+ ± [\d.]+ of 2   [+-][\d.]+ beside unet, 95% in \[.*\], p = ", text)
+    for number in (1, 2):
+        save_model(models[number], tmp_path / f"{number}.safetensors")
+    line = f"evaluate --data {shanghaitech} --out {tmp_path}/again"
+    assert main([*line.split(), "--model", f"[{tmp_path}/1.safetensors, {tmp_path}/2.safetensors]"]) == 0
+    assert f"± {rows[1]['deviation']:.2f} of 2" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "again" / "networks.json").read_text())
+    assert row["mean"] == pytest.approx(rows[1]["mean"])
+    assert json.loads((tmp_path / "again" / "2" / "evaluation.json").read_text())["mae"] == pytest.approx(each[2])
+    for given, message in (
+        ([], "model: none; give models of one"),
+        ([models[0], of_maps()], "model: error, mae; give"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            evaluate(model=given, data=shanghaitech)
+
+
+def of_maps():
+    return Model(create("mcnn"), "mcnn", None, Maps())

@@ -89,7 +89,10 @@ def test_a_tenth_operation_is_retrained_drawn_and_costed(tmp_path, monkeypatch):
         Architecture.from_dict(architecture.to_dict())
 
 
-@pytest.mark.parametrize(("missing", "nodes", "fusing", "width"), [("skip", 3, 1, 12), ("none", 5, 3, 20)])
+@pytest.mark.parametrize(
+    ("missing", "nodes", "fusing", "width"),
+    [("skip", 3, 1, 12), pytest.param("none", 5, 3, 20, marks=pytest.mark.slow)],
+)
 def test_cells_of_other_nodes_and_operations(tmp_path, missing, nodes, fusing, width):
     Space = own_space([name for name in OPERATIONS if name != missing], nodes, fusing)
     run = tmp_path / "run"

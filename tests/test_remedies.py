@@ -196,6 +196,7 @@ ELSEWHERE = {
     r"where you know it, give --.*_class .*, or import it before": (
         "tasks/test_task.py::test_a_model_file_imports_nothing_and_runs_nothing_but_a_task"
     ),
+    r"the network has no head for bins; give --task.bins": "commands/test_retrain.py::test_bins_and_a_loss_are_options",
     r"architecture differ is not known": "commands/test_compare.py::test_what_chance_in_a_training_hides_is_said",
     r"remove it, and --resume does that part again": (
         "commands/test_trial.py::test_a_damaged_state_of_a_part_is_told_and_the_remedy_works"

@@ -130,7 +130,9 @@ def one_batch(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("strategy", [PartialChannel, ENAS, pytest.param(GDAS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "strategy", [ENAS, *(pytest.param(one, marks=pytest.mark.slow) for one in (PartialChannel, GDAS))]
+)
 def test_a_search_decodes_by_perturbation_as_decode_does_later(
     strategy, tmp_path, capsys, one_batch, candidates, monkeypatch
 ):

@@ -52,7 +52,7 @@ OF_SEARCH = {
 OF_RETRAINING = {
     "network": ({"name": "amsnet", "cells": 8, "width": 512, "map_stride": 1}, "3.1.2"),
     "from_model": (None, "4.1.2"),  # "re-train their network weights from scratch"
-    "loss": ("sppl", "3.2"),
+    "recipe.loss": ("sppl", "3.2"),
     "recipe.optimizer": ("adam", "4.1.2"),
     "recipe.betas": ((0.9, 0.999), "–"),
     "recipe.learning_rate": (1e-3, "4.1.2"),

@@ -15,7 +15,7 @@ class Small(StrategyContract):
         return SmallSpace(width=16, map_stride=4)
 
 
-class TestDARTS(StrategyContract):  # on the whole space
+class TestDARTS(Small):
     strategy = DARTS
 
 

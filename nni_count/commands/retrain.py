@@ -169,7 +169,8 @@ def retrain(
         if not module.best:
             raise TrainingError(f"no validation gave a number for {task.main_metric}; look at {run.folder}/metrics.csv")
         net.load_state_dict(module.best["state"])
-        beside = task.summarise(module.rows["raw"], task.prior(training)) if validation else {}
+        prior = task.prior(training)
+        beside = task.summarise(module.rows["raw"], prior) if validation else {}
         facts = {
             f"validation_{task.main_metric}": module.best["metric"],
             f"constant_{task.main_metric}": beside.get(f"constant_{task.main_metric}"),
@@ -182,7 +183,7 @@ def retrain(
             "data": dataset.name,
             "training_images": len(training),
             "validation_images": len(validation),
-            **task.prior(training),
+            **prior,
             "seed": seed,
         }
         trained = Model(net.cpu(), name, cells, task, facts, Origin.of(dataset, prints, before))

@@ -112,6 +112,7 @@ class _Patches(nn.Module):
         self.first, self.second, self.third = network.columns
         self.switch = switch
         self.multiple, self.out_channels = network.multiple, network.settings["out_channels"]
+        self.grid, self.smallest = GRID, SMALLEST  # since TorchScript sees no globals
 
     def forward(self, image: Tensor) -> Tensor:
         found = image.new_zeros(1, self.out_channels, 0, image.shape[3] // 4)
@@ -125,7 +126,7 @@ class _Patches(nn.Module):
         return found
 
     def pieces(self, length: int) -> int:
-        return min(3, max(1, length // 128))  # GRID and SMALLEST, which TorchScript does not see
+        return min(self.grid, max(1, length // self.smallest))
 
     def start(self, piece: int, length: int) -> int:
         blocks, pieces = length // self.multiple, self.pieces(length)

@@ -53,14 +53,14 @@ class Survey:
             shape: of the image itself, rows and columns.
             estimate: its map, ``(K, h, w)``.
         """
-        return self._per_metre(path, estimate, shape[0] * shape[1])
+        return self._per_metre(self._metres(path), estimate, shape[0] * shape[1])
 
     def regions(self, path: Path, shape: tuple[int, int], estimate: np.ndarray) -> list[dict[str, Any]]:
         """A row for each region of an image: its name, the numbers that the task reads from it, and its area."""
-        rows = []
+        rows, metres = [], self._metres(path)
         for name, (region, (high, wide), share) in self.covered(path, shape).items():
             part = estimate[:, high, wide] * share
-            rows.append({"region": name, **self.task.numbers(part), **self._per_metre(path, part, region.area)})
+            rows.append({"region": name, **self.task.numbers(part), **self._per_metre(metres, part, region.area)})
         return rows
 
     def draw(self, picture: np.ndarray, path: Path, shape: tuple[int, int], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -76,9 +76,12 @@ class Survey:
                 panel, text = picture[:, left : left + columns], f"{row['region']} {number:.1f}"
                 outline(panel, lines, text, (place.x * zoom, place.y * zoom))
 
-    def _per_metre(self, path: Path, estimate: np.ndarray, pixels: float) -> dict[str, float]:
+    def _metres(self, path: Path) -> float | None:
+        """How wide a pixel of an image is, where that is known."""
         place = place_of(path) if self.metres is None else None
-        metres = place.metres if place else self.metres
+        return place.metres if place else self.metres
+
+    def _per_metre(self, metres: float | None, estimate: np.ndarray, pixels: float) -> dict[str, float]:
         if metres is None:
             return {}
         counts = (float(density.sum(dtype=np.float64)) for density in self.task.densities(estimate).values())

@@ -123,11 +123,12 @@ class CropLoader(DataLoader):  # type: ignore[type-arg]
 
 def _batch(items: list[tuple[Any, ...]]) -> tuple[Tensor, ...]:
     """Crops stay bytes up to here: normalising a batch at once is faster."""
-    crops, targets, *points = zip(*items, strict=True)
-    each = (enumerate(chain.from_iterable(of_crops)) for of_crops in points)
-    numbered = [np.insert(inside, 0, number, axis=1) for of_maps in each for number, inside in of_maps]
-    together = [torch.from_numpy(np.concatenate(numbered))] if points else []
-    return normalise(np.stack(crops)), torch.from_numpy(np.stack(targets)), *together
+    crops, targets, *given = zip(*items, strict=True)
+    batch = normalise(np.stack(crops)), torch.from_numpy(np.stack(targets))
+    if not given:
+        return batch
+    maps = enumerate(chain.from_iterable(given[0]))
+    return *batch, torch.from_numpy(np.concatenate([np.insert(points, 0, number, axis=1) for number, points in maps]))
 
 
 def _start_worker(_: int) -> None:

@@ -25,9 +25,8 @@ from on_gpu.search import search
 from on_gpu.sizes import PAPER, SMALLEST
 from on_gpu.table import tables
 
-#: the share of the minutes after which a part takes nothing new; the last has all but a minute, for the test part
-SEARCH_ENDS, INFERENCE_ENDS = 0.25, 0.4
-LAST_SECONDS = 60.0
+#: the share of the minutes after which a part takes nothing new; what is left after the last is for the test part
+SEARCH_ENDS, INFERENCE_ENDS, TRAINING_ENDS = 0.25, 0.4, 0.75
 
 
 def measure(options: argparse.Namespace, started: float) -> int:
@@ -52,7 +51,7 @@ def measure(options: argparse.Namespace, started: float) -> int:
             search(part, device, sizes)
         with results.part("inference", INFERENCE_ENDS * seconds) as part:
             inference(part, device, sizes)
-        with results.part("retraining", seconds - LAST_SECONDS) as part:
+        with results.part("retraining", TRAINING_ENDS * seconds) as part:
             width = options.width if not options.rehearse else sizes.width
             retraining(part, device, sizes, data, width, out)
         results.write()

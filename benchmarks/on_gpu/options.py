@@ -48,7 +48,7 @@ def check(options: argparse.Namespace) -> None:
     if not options.out:
         raise SettingError("out: give a folder for results.json")
     if not options.minutes >= LEAST_MINUTES:
-        raise SettingError(f"minutes: {options.minutes:g}; give {LEAST_MINUTES:g} or more, one is for the test part")
+        raise SettingError(f"minutes: {options.minutes:g}; give {LEAST_MINUTES:g} or more")
     if options.width < 64 or options.width % 16:
         raise SettingError(f"width: {options.width}; give a multiple of 16 from 64, e.g. 512 or 256")
     if not options.data and not options.rehearse:

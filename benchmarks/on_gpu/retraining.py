@@ -27,7 +27,7 @@ from nni_count.tasks.task import Task, usual_task
 from nni_count.training.batches import WholeImages, crop_loader
 from nni_count.training.learner import Length, Retraining
 from nni_count.training.objective import Objective
-from nni_count.training.settings import Crops, TrainingRecipe
+from nni_count.training.settings import Augmentation, Crops, TrainingRecipe
 from on_gpu.curve import Autotune, Curve, Waits
 from on_gpu.device import CPU
 from on_gpu.inference import ARCHITECTURE, build
@@ -37,7 +37,9 @@ from on_gpu.sizes import Sizes
 from on_gpu.workers import workers
 
 #: the usual one: Adam, a cosine, the moving average of the weights
-RECIPE = TrainingRecipe()
+RECIPE = TrainingRecipe(learning_rate=1e-3)
+#: every crop enlarged or shrunk: a few minutes on a GPU see each image some hundred times
+AUGMENTATION = Augmentation(scale=(0.75, 1.5))
 SEED = 0
 #: below this a training says nothing
 LEAST_SECONDS = 20.0
@@ -59,6 +61,7 @@ def retraining(part: Part, device: CPU, sizes: Sizes, data: Dataset, width: int,
         parameters=number_of_parameters(network),
         crop=sizes.training_crop,
         batch=sizes.training_batch,
+        scale=list(AUGMENTATION.scale),
         precision="bf16-mixed",
         learning_rate=RECIPE.learning_rate,
         seed=SEED,
@@ -76,7 +79,8 @@ def retraining(part: Part, device: CPU, sizes: Sizes, data: Dataset, width: int,
     facts |= {"data": data.name, "training_images": len(training), **task.prior(training), "seed": SEED}
     model = Model(network.to(device.name), "amsnet", read_architecture(ARCHITECTURE), task, facts)
     save_model(model, out / "model.safetensors")
-    part.set(test=judge(model, data, processes))
+    for figures in judge(model, data, processes):
+        part.set(test=figures)
 
 
 def _learner(
@@ -87,7 +91,7 @@ def _learner(
     loader = crop_loader(
         training,
         task,
-        Crops(sizes.training_crop, sizes.training_batch, num_workers=processes),
+        Crops(sizes.training_crop, sizes.training_batch, AUGMENTATION, num_workers=processes),
         stride=network.map_stride,
         seed=SEED,
         limit_batches=sizes.epoch,

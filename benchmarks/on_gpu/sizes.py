@@ -32,7 +32,7 @@ class Sizes:
         training_cells: M of the network that is retrained; C is an option of the command.
         training_crop, training_batch: of the retraining.
         epoch: steps between two starts of the loader; Lightning's epochs.
-        training_seconds: None for all that is left but a minute.
+        training_seconds: None for all that is left but a quarter.
         validations: points of the learning curve, that at the end left out.
         workers: the most processes that prepare crops and judge maps.
     """

@@ -97,20 +97,23 @@ def _retraining(part: dict[str, Any]) -> str:
             made.append(f"{_trained(part)}: {_training(row)}.")
         if "error" in row:
             made.append(f"**training: {row['error']}**")
-    if test and chosen:
+    if test:
         head = "| test part, whole images | MAE | RMSE | PSNR | SSIM |"
-        maps = test["maps"]
+        maps = test.get("maps", {"not measured": {"psnr": None, "ssim": None}})  # cut off after the counts
         rows = [
             f"| {part['network']} | {test['mae']:.1f} | {test['rmse']:.1f} | {_number(values['psnr'], '.2f')} | "
             f"{_number(values['ssim'], '.3f')} ({protocol}) |"
             for protocol, values in maps.items()
         ]
         made.append(_rows(head, rows))
-        weights = f"The {chosen['weights']} weights of step {chosen['step']:,}"
+        made.append(f"{test['images']} images; always the training mean: MAE {test['constant_mae']:.1f}.")
+    if chosen:
         made.append(
-            f"{test['images']} images; always the training mean: MAE {test['constant_mae']:.1f}. "
-            f"{weights}, validation MAE {chosen['validation_mae']:.1f}."
+            f"The {chosen['weights']} weights of step {chosen['step']:,} are kept, validation MAE "
+            f"{chosen['validation_mae']:.1f}."
         )
+    if part["state"] == "running":
+        made.append("**cut off before its end**")
     curve = [
         f"| {row['seconds'] / 60:.1f} | {row['step']:,} | {_number(row['loss'], '.4f')} | "
         f"{row['validation_mae_raw']:.1f} | {row['validation_mae_average']:.1f} |"
@@ -125,9 +128,14 @@ def _retraining(part: dict[str, Any]) -> str:
 def _trained(part: dict[str, Any]) -> str:
     return (
         f"{part['network']} ({part['parameters']:,} parameters, map stride {part['settings']['map_stride']}), "
-        f"{part['batch']} crops of {part['crop']}, {part['precision']}, Adam {part['learning_rate']:g}, "
+        f"{part['batch']} crops of {part['crop']}{_scaled(part)}, {part['precision']}, Adam {part['learning_rate']:g}, "
         f"seed {part['seed']}"
     )
+
+
+def _scaled(part: dict[str, Any]) -> str:
+    least, most = part.get("scale", (1, 1))
+    return "" if least == most else f" (enlarged {least:g} to {most:g} ×)"
 
 
 def _training(row: dict[str, Any]) -> str:

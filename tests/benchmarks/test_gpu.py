@@ -13,11 +13,13 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import gpu
 from on_gpu import measure, needs
+from on_gpu.judging import judge
 from on_gpu.results import Results
 from on_gpu.search import BESIDE, METHODS
 from on_gpu.sizes import PAPER, SMALLEST
 from on_gpu.table import tables
 
+from nni_count.data.readers.shanghaitech import ShanghaiTech
 from nni_count.model import load_model
 
 OUT_OF_MEMORY = torch.OutOfMemoryError(
@@ -71,6 +73,33 @@ def test_its_tables_can_be_printed_again(rehearsed, capsys):
         assert f"{name}" in printed
     assert f": {content['parts']['retraining']['curve'][-1]['step']} steps in " in printed
     assert f"MAE {content['parts']['retraining']['test']['constant_mae']:.1f}" in printed
+
+
+def test_the_readme_has_the_tables_of_the_run_on_a_gpu(capsys):
+    folder = Path(gpu.__file__).parent
+    assert gpu.main(["--table", str(folder / "on_gpu" / "h200.json")]) == 0
+    assert capsys.readouterr().out.strip() in (folder / "README.md").read_text()
+
+
+def test_a_run_cut_off_while_it_judges_has_the_errors_of_the_counts(rehearsed):
+    _, __, content = rehearsed
+    whole = content["parts"]["retraining"]["test"]
+    counts = {name: whole[name] for name in ("images", "mae", "rmse", "constant_mae")}
+    content = {
+        **content,
+        "parts": {"retraining": {**content["parts"]["retraining"], "test": counts, "state": "running"}},
+    }
+    printed = tables(content)
+    assert f"| {whole['mae']:.1f} | {whole['rmse']:.1f} | – | – (not measured) |" in printed
+    assert "**cut off before its end**" in printed
+
+
+def test_counts_are_judged_before_maps(rehearsed, tmp_path):
+    write_shanghaitech(tmp_path / "data")
+    counts, all_figures = judge(load_model(rehearsed[1] / "model.safetensors"), ShanghaiTech(tmp_path / "data"), 1)
+    assert "psnr" not in counts
+    assert "psnr" in all_figures
+    assert counts["mae"] == all_figures["mae"]
 
 
 def test_the_paper_s_size_is_the_paper_s():

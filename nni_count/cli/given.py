@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,29 @@ def read_configuration(path: Path) -> dict[str, Any]:
 def given(options: Sequence[str]) -> dict[str, Any]:
     """The settings of options and of configurations, by the names under which they stand there."""
     found: dict[str, Any] = {}
-    for option, after in zip(options, [*options[1:], "--"], strict=False):
-        key, equals, value = option.partition("=")
-        if not key.startswith("--"):
-            continue
-        name, value = key[2:], value if equals else ("true" if after.startswith("--") else after)
+    for name, value in _pairs(options):
         found |= dict(_flat(read_configuration(Path(value)))) if name == "config" else {name: value}
     return found
+
+
+def _pairs(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The names and values of the command line."""
+    for option, after in zip(options, [*options[1:], "--"], strict=False):
+        key, equals, value = option.partition("=")
+        if key.startswith("--"):
+            yield key[2:], value if equals else ("true" if after.startswith("--") else after)
+
+
+def _twice(options: Sequence[str], own: Container[str]) -> Iterator[str]:
+    """Settings that stand in one place under two names, of which one would be lost."""
+    files = [_flat(read_configuration(Path(value))) for name, value in _pairs(options) if name == "config"]
+    for names in map(dict, (_pairs(options), *files)):
+        by_meaning: dict[str, list[str]] = {}
+        for name in sorted(names):
+            by_meaning.setdefault(dotted(name, own), []).append(name)
+        yield from (
+            f"{' and '.join(same)}: are one setting; give one of them" for same in by_meaning.values() if len(same) > 1
+        )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -88,7 +104,7 @@ def check(function: str, options: Sequence[str]) -> list[str]:
         # behind a dot, a class of somebody else's may take more than its source says
         if "." not in name and dotted(name, own) not in known and (close := get_close_matches(name, names, 1, 0.8)):
             faults.append(f"--{name}: unknown; did you mean --{close[0]}?")
-    if faults:
+    if faults := [*faults, *_twice(options, own)]:
         raise SettingError("; ".join(faults))
     return [*found]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,8 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
             raise SettingError(f"{root}: no such folder, and as a class of data: {error}") from error
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
+    if root.resolve() == root.resolve().parent:
+        raise SettingError(f"data: {root}: is all of this machine's files; give a data set's folder")
     if format is not None and format not in list(READERS):
         raise SettingError(f"data.format: {format!r} is unknown; known: {', '.join(READERS)}")
     found = fitting(root) if format is None else [format] if READERS[format].recognises(root) else []
@@ -157,10 +161,10 @@ def _own() -> set[str]:
 
 def _meant(root: Path, format: str | None = None) -> Iterator[Path]:
     """Folders below, and those a step or two above, that have a layout, or the one that is asked for."""
-    below = islice(chain.from_iterable(root.glob(f"{'*/' * depth}") for depth in (1, 2, 3, 4)), 400)
+    below = islice(chain.from_iterable(_folders(root, depth) for depth in (1, 2, 3, 4)), 400)
     meant: list[Path] = []
     above = root.absolute().parents[:2]
-    for folder in chain(above, (folder for folder in below if folder.is_dir())):
+    for folder in chain(above, below):
         try:
             found = {*fitting(folder)} - (_own() if folder in above else set())
         except DataError:
@@ -170,3 +174,9 @@ def _meant(root: Path, format: str | None = None) -> Iterator[Path]:
         if (format in found if format else found) and not {*meant} & {*folder.parents}:
             meant.append(folder)
             yield folder
+
+
+def _folders(root: Path, depth: int) -> Iterator[Path]:
+    """Those so far below; what may not be read, or goes meanwhile, has none."""
+    with suppress(OSError):
+        yield from (folder for folder in root.glob(f"{'*/' * depth}") if os.path.isdir(folder))

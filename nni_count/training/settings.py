@@ -95,7 +95,7 @@ class Recipe:
 
     optimizer: str = "adam"
     betas: Annotated[tuple[float, float], Range(0, 1, below=True)] = (0.9, 0.999)
-    learning_rate: Annotated[float, Range(0)] = 1e-3
+    learning_rate: Annotated[float, Range(0, above=True)] = 1e-3
     final_learning_rate: Annotated[float, Range(0)] = 4e-4
     weight_decay: Annotated[float, Range(0)] = 1e-4
     gradient_clip: Annotated[float, Range(0, above=True)] | None = None
@@ -108,7 +108,7 @@ class Recipe:
     @property
     def final_share(self) -> float:
         """The share of the first learning rate that is left at the end."""
-        return self.final_learning_rate / self.learning_rate if self.learning_rate else 1.0
+        return self.final_learning_rate / self.learning_rate
 
     def adopt(self, checkpoint: dict[str, Any]) -> None:
         """Give a checkpoint of Lightning's this learning rate, so that a run can go on with another one."""
@@ -193,9 +193,12 @@ class Budget:
 def timer(time: str | None, name: str, interval: str = "step") -> Timer:
     """Lightning's timer of a duration ``DD:HH:MM:SS``; the name is the setting's, for the error."""
     try:
-        return Timer(time, interval=interval, verbose=False)
+        made = Timer(time, interval=interval, verbose=False)
     except Exception as error:
         raise SettingError(f"{name}: {time!r} is no duration; write DD:HH:MM:SS, e.g. 00:00:30:00") from error
+    if time is not None and not made.time_remaining():
+        raise SettingError(f"{name}: {time!r} is no time at all; give a second or more, e.g. 00:00:30:00")
+    return made
 
 
 @dataclass(frozen=True)

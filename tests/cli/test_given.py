@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from nni_count.cli import main
-from nni_count.cli.given import at_home, by_given_name, given
+from nni_count.cli.given import at_home, by_given_name, check, given
 
 SEARCH = "search --data x --space AMSNetSpace --strategy GDAS --out {out}"
 
@@ -38,6 +38,8 @@ CALLS = {
         *("retrain.batch_size: 0;", "random.steps: 0;", "validation_fraction: 1;", "cost.weight: -1;"),
     ),
     "demo --seed x": ("seed: x; give a whole number",),
+    "retrain --learning_rate 1e-400": ("learning_rate: 1e-400; give a number above 0",),
+    "retrain --crop_size 32 --crops.size 64": ("crop_size and crops.size: are one setting; give one of them",),
     "doctor --data.max_side 3": ("data.max_side: 3; give a whole number from 16",),
 }
 
@@ -72,6 +74,26 @@ def test_a_configuration_is_checked_likewise(tmp_path, capsys):
         assert f"config: {tmp_path}/c.yaml: " in capsys.readouterr().err
     assert main(["search", "--config", str(tmp_path)]) == 2
     assert main(["search", "--config"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("crops: {size: 64}\ncrop_size: 96\n", "crop_size and crops.size"),
+        ("fold: 1\ndata: {path: x, fold: 2}\n", "data.fold and fold"),
+        ("recipe: {learning_rate: 1}\nlearning_rate: 2\n", "learning_rate and recipe.learning_rate"),
+    ],
+)
+def test_a_setting_under_two_names_in_one_file_is_refused(tmp_path, capsys, content, names):
+    (tmp_path / "c.yaml").write_text(content)
+    assert main(["retrain", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert f"{names}: are one setting; give one of them" in capsys.readouterr().err
+
+
+def test_the_command_line_may_change_what_a_configuration_has_under_another_name(tmp_path):
+    (tmp_path / "c.yaml").write_text("crops: {size: 64}\n")
+    line = ["--config", str(tmp_path / "c.yaml"), "--crop_size", "96", "--crop_size", "32"]
+    assert check("nni_count.commands.retrain.retrain", line)
 
 
 def test_it_is_quick():

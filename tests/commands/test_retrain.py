@@ -401,6 +401,7 @@ assert nni_count.load_model({str(tmp_path / "run/model.safetensors")!r}).count(
         ({"schedule": "step"}, "schedule: 'step' is unknown; choose cosine or paper"),
         ({"frozen_norms": 1.0}, "frozen_norms: 1.0; give a number from 0 to below 1"),
         ({"max_time": "30m"}, "max_time: '30m' is no duration; write DD:HH:MM:SS"),
+        ({"max_time": "00:00:00:00"}, "max_time: '00:00:00:00' is no time at all; give a second or more"),
         ({"crop_size": 30}, "crop_size: 30"),
         ({"batch_size": 0}, "batch_size: 0"),
         ({"network": "vgg"}, "network: 'vgg' is unknown"),

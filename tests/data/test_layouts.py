@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -439,3 +440,23 @@ def test_what_is_wrong_in_a_folder_above_is_nobodys_concern(tmp_path):
     assert len(open_data(tmp_path / "photos" / "voc").samples("all")) == 4
     with pytest.raises(DataError, match="empty: no known layout"):
         open_data(tmp_path / "photos" / "empty")
+
+
+def test_all_files_of_a_machine_are_no_data_set():
+    for root in ("/", "/..", "//"):
+        with pytest.raises(SettingError, match="is all of this machine's files; give a data set's folder"):
+            open_data(root)
+
+
+def test_a_folder_that_vanishes_while_data_is_looked_for_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "some" / "inner").mkdir(parents=True)
+    before = Path.glob
+
+    def vanishes(path, pattern):
+        if pattern == "*/*/":
+            raise FileNotFoundError(path)
+        return before(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", vanishes)
+    with pytest.raises(DataError, match="no known layout"):
+        open_data(tmp_path)

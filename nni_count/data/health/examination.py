@@ -179,7 +179,7 @@ def other_files(root: Path, used: Iterable[Path]) -> dict[str, list[Path]]:
     known = {path.resolve() for path in used}
     groups: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.resolve() not in known:
+        if os.path.isfile(path) and path.resolve() not in known:
             groups.setdefault(re.sub(r"\d+", "#", path.relative_to(root).as_posix()), []).append(path)
     return groups
 

@@ -14,7 +14,9 @@ from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
 from nni_count.data.synthetic import CrowdStream
 from nni_count.ops import OPERATIONS, POOLINGS
 
-torch.set_num_threads(1)  # the networks here are so small that threads only wait for one another
+# the networks here are so small that threads only wait for one another; those of commands in processes of their own too
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 def random_architecture(seed: int, operations: tuple[str, ...] = tuple(OPERATIONS)) -> Architecture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -12,16 +13,17 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
-from nni_count.architecture import Architecture
+from nni_count.architecture import Architecture, write_architecture
 from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
 from nni_count.networks import Network
+from nni_count.pictures.cells import draw_cells
 from nni_count.pictures.progress import draw_progress
 from nni_count.runs.run import Run, Stop
 from nni_count.searching.certainty import AGREEMENT, ENTROPY, agreement, entropy
 from nni_count.searching.cost import CostTable
-from nni_count.searching.decoding import strongest, write
+from nni_count.searching.decoding import strongest
 from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
@@ -32,6 +34,8 @@ from nni_count.training.batches import CropLoader, WholeImages
 from nni_count.training.settings import Recipe
 
 CALIBRATION_BATCHES = 8
+#: seconds between two drawings of the pictures: they take one, and an epoch of a short search not many more
+DRAW_EVERY = 30.0
 
 
 class WarmUpBar(TQDMProgressBar):
@@ -111,6 +115,9 @@ class AfterEpoch(Callback):
     history: list[Architecture] = field(default_factory=list, init=False)
     #: what the picture shows of each epoch
     epochs: list[dict[str, float]] = field(default_factory=list, init=False)
+    #: of the last epoch, where it is not drawn yet; and when the last one was
+    waiting: Architecture | None = field(default=None, init=False)
+    drawn: float = field(default=0.0, init=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -131,6 +138,7 @@ class AfterEpoch(Callback):
         self.epochs = state.get("epochs", [])  # of searches before there was a picture
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.drawn = time.monotonic()
         self.stop.listen()
         if not trainer.strategy.broadcast(self.run.last_checkpoint.is_file()):
             trainer.save_checkpoint(self.run.last_checkpoint)  # so that an interrupted first epoch can be resumed
@@ -179,15 +187,30 @@ class AfterEpoch(Callback):
         shown = {name: metrics[name] for name in panels if math.isfinite(metrics.get(name, math.nan))}
         self.epochs = [*self.epochs, shown]
         if trainer.is_global_zero:
-            write(architecture, self.run)
-            if shown:
-                draw_progress(self.epochs, panels, self.run.folder / "progress.png")
+            write_architecture(architecture, self.run.folder / "architecture.yaml")
+            self.waiting = architecture
+            if time.monotonic() > self.drawn + DRAW_EVERY:
+                self._draw()
         if trainer.current_epoch >= getattr(module, "warmup_epochs", 0):
             self.history = [*self.history, architecture][-(self.early_stop.unchanged or 0) - 1 :]
             reason = self.early_stop.reason(self.history)
             if reason:
                 print(f"\nThe search ends: {reason}", flush=True)
                 trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._draw()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        """The pictures of the last epoch, unless they are there."""
+        if self.waiting:
+            draw_cells(self.waiting, self.run.folder / "cells.png")
+            if any(self.epochs):
+                draw_progress(self.epochs, self.panels, self.run.folder / "progress.png")
+            self.waiting, self.drawn = None, time.monotonic()
 
     @property
     def panels(self) -> dict[str, str]:

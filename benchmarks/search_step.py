@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from nni_count.searching.recipe import SpaceTraining
+from nni_count.searching.recipe import SpaceTraining, learn_alone
 from nni_count.tasks.task import usual_task
 from nni_count.training.settings import Recipe
 from search_spaces import AMSNetSpace
-from strategies import GDAS, PartialChannel
+from strategies import DARTS, GDAS, PartialChannel
 
 import nni.nas.strategy as nni_strategies  # isort: skip
 
@@ -35,6 +35,7 @@ METHODS: dict[str, tuple[Callable[[], Any], bool]] = {
     "NNI GumbelDARTS, as it ships": (nni_strategies.GumbelDARTS, False),
     "NNI GumbelDARTS": (nni_strategies.GumbelDARTS, True),
     "PC-DARTS, edge by edge": (lambda: PartialChannel(fused=False), True),
+    "DARTS": (DARTS, True),
     "PartialChannel": (PartialChannel, True),
     "GDAS": (GDAS, True),
 }
@@ -44,6 +45,7 @@ AIMS = [
     ("PartialChannel", "NNI DARTS, as it ships", 4.0, 4.0),
     ("PartialChannel", "NNI DARTS", 4.0, 4.0),
     ("PartialChannel", "PC-DARTS, edge by edge", 2.5, None),
+    ("DARTS", "NNI DARTS", 1.2, None),
     ("GDAS", "NNI GumbelDARTS, as it ships", 6.0, 5.0),
     ("GDAS", "NNI GumbelDARTS", 6.0, 5.0),
 ]
@@ -71,26 +73,35 @@ class Step:
         self.space: Any = space.to(memory_format=layout)
         self.images = torch.rand(batch, 3, crop, crop, device=device).to(memory_format=layout)
         self.targets = torch.rand(batch, 1, crop, crop, device=device)
-        self.optimizer = torch.optim.Adam(space.parameters(), lr=1e-3, fused=True)
+        own = self.module.arch_parameters()
+        weights = [*{*space.parameters()} - {*own}]
+        self.optimizers = [torch.optim.Adam(some, lr=1e-3, fused=True) for some in (own, weights)]
         self.device = device
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, alone: bool) -> torch.Tensor:
+        """On the half for α and β, or on that for the weights; those alone learn, but with NNI's own strategies."""
+        if self.module.training_module.architecture:
+            learn_alone(self.module.training_module.architecture, self.space, alone)
         self.module.resample()
         loss: torch.Tensor = self.space.loss(self.space(self.images), self.targets)
         return loss
 
     def run(self) -> float:
-        """Seconds of a step."""
+        """Seconds of a step, of α and β and of the weights."""
         start = time.perf_counter()
-        self.optimizer.zero_grad()
-        self.loss().backward()
-        self.optimizer.step()
+        for alone, optimizer in zip((True, False), self.optimizers, strict=True):
+            optimizer.zero_grad()
+            self.loss(alone).backward()
+            optimizer.step()
         if self.device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
     def saved(self) -> int:
-        """Bytes kept for the backward pass, weights left out, what is kept twice counted once."""
+        """Bytes kept for the larger of both backward passes, weights left out, what is kept twice counted once."""
+        return max(self._saved(alone) for alone in (True, False))
+
+    def _saved(self, alone: bool) -> int:
         weights = {tensor.untyped_storage().data_ptr() for tensor in self.space.state_dict().values()}
         kept: dict[int, int] = {}
 
@@ -101,7 +112,7 @@ class Step:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = self.loss()
+            loss = self.loss(alone)
         del loss
         return sum(kept.values())
 

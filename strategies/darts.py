@@ -23,7 +23,8 @@ from nni_count.searching.nni import (
 
 
 class DartsModule(KnownChoices, DartsLightningModule):
-    """NNI's search loop with α and β in a fixed order, and the checkpoint hooks that NNI forgets to pass on.
+    """NNI's search loop with α and β in a fixed order, the checkpoint hooks that NNI forgets to pass on, and no
+    gradients that nobody uses: of the weights on the half for α and β, and the other way round.
 
     Args:
         arc_weight_decay: of α and β.
@@ -33,6 +34,10 @@ class DartsModule(KnownChoices, DartsLightningModule):
     def __init__(self, *others: Any, arc_weight_decay: float, **settings: Any):
         super().__init__(*others, **settings)
         self.arc_weight_decay = arc_weight_decay
+
+    def set_model(self, model: ModelSpace) -> None:
+        super().set_model(model)
+        self.training_module.architecture = self.arch_parameters()
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(

@@ -21,18 +21,20 @@ class WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, *terms: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, *terms)
+        ctx.save_for_backward(weights, *(terms if ctx.needs_input_grad[0] else ()))
         total = terms[0] * weights[0]
         for term, weight in zip(terms[1:], weights[1:], strict=True):
             total.addcmul_(term, weight)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         weights, *terms = ctx.saved_tensors
-        row = flat(gradient)
-        along = torch.stack([row @ flat(term).type_as(row) for term in terms])
+        along = None
+        if ctx.needs_input_grad[0]:
+            row = flat(gradient)
+            along = torch.stack([row @ flat(term).type_as(row) for term in terms])
         return along, *(gradient * weight for weight in weights)
 
 
@@ -54,7 +56,7 @@ class NarrowConvolution(torch.autograd.Function):
         return F.conv2d(features, kernel, None, 1, reach(kernel.shape[2:], dilation), dilation)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (gradient,) = gradients
         features, kernel = ctx.saved_tensors
         many, few, *size = kernel.shape
@@ -63,6 +65,8 @@ class NarrowConvolution(torch.autograd.Function):
         turned = kernel.flip(2, 3).transpose(0, 1).flatten(0, 1)[:, None]
         each = F.conv2d(repeated, turned, None, 1, padding, ctx.dilation, few * many)
         for_features = each.movedim(1, 3).reshape(*repeated.shape[:1], *each.shape[2:], few, many).sum(4).movedim(3, 1)
+        if not ctx.needs_input_grad[1]:
+            return for_features, None, None
         for_kernel: Tensor = conv2d_weight(features, kernel.shape, gradient, 1, padding, ctx.dilation)  # type: ignore[no-untyped-call]
         return for_features, for_kernel, None
 

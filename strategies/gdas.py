@@ -50,12 +50,16 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, alpha: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(output, slope)
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(output, slope)
         return output.view_as(output)  # the product would be one map more to keep
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (gradient,), (output, slope) = gradients, ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        (gradient,) = gradients
+        if not ctx.needs_input_grad[1]:
+            return gradient, None, None
+        output, slope = ctx.saved_tensors
         return gradient, flat(gradient) @ flat(output) * slope, None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ import torch
 from benchmarks.table.recipe import Recipe
 from benchmarks.table.training import network_of
 from nni_count.architecture import Architecture
-from nni_count.comparing.trained import architecture_of, choices_of
+from nni_count.comparing.trained import architecture_of
 from nni_count.errors import RunError
 from nni_count.runs.files import write_text
 from nni_count.searching.random_search import draw
@@ -37,6 +38,11 @@ def draw_architectures(number: int, recipe: Recipe, seed: int = 0) -> list[Archi
         tens = [stratum.pop() for stratum in shuffled if stratum]
         order += generator.permutation(tens).tolist()
     return [Architecture(drawn[i].extraction, drawn[i].fusion, drawn[i].pooling) for i in order]
+
+
+def choices_of(architecture: Architecture) -> list[Any]:
+    """Its extraction cell, fusion cell and pyramid alone, plain JSON; ``architecture_of`` reads it."""
+    return [architecture.extraction, architecture.fusion, list(architecture.pooling)]
 
 
 def parameters(architecture: Architecture, recipe: Recipe) -> int:

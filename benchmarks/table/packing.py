@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.table.architectures import FILE
+from benchmarks.table.architectures import FILE, choices_of
 from benchmarks.table.growing import RECIPE
 from nni_count.architecture import Architecture
-from nni_count.comparing.trained import CURVES, FORMAT, OURS, SHARED, architecture_of, choices_of
+from nni_count.comparing.trained import CURVES, FORMAT, OURS, SHARED, architecture_of
 from nni_count.errors import RunError
 from nni_count.runs.files import whole
 

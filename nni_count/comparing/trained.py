@@ -207,13 +207,8 @@ def _rows(group: dict[str, Any], arrays: Any, architectures: tuple[Architecture,
         )
 
 
-def choices_of(architecture: Architecture) -> list[Any]:
-    """Its extraction cell, fusion cell and pyramid alone, plain JSON."""
-    return [architecture.extraction, architecture.fusion, list(architecture.pooling)]
-
-
 def architecture_of(choices: Any) -> Architecture:
-    """That of :func:`choices_of`; JSON made the numbers of the nodes text."""
+    """Of an extraction cell, a fusion cell and a pyramid in plain JSON, which made the numbers of the nodes text."""
     extraction, fusion = (
         {int(node): {int(source): name for source, name in edges.items()} for node, edges in cell.items()}
         for cell in choices[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,13 @@ def searched(space: Space, task: Task, distance: WeightedSum | None) -> Objectiv
     return Objective(task, distance, space.map_stride, {"sppl": space.loss})
 
 
+def learn_alone(architecture: Sequence[nn.Parameter], space: nn.Module, alone: bool) -> None:
+    """Let a backward pass reach α and β alone, or all but them: the gradients of the others would be thrown away."""
+    own = {*architecture}
+    for parameter in {*space.parameters()} | own:
+        parameter.requires_grad_((parameter in own) == alone)
+
+
 class SpaceTraining(LightningModule):
     """How a space is trained: what NNI calls the evaluator's module. The strategy decides what learns from which batch.
 
@@ -45,6 +52,8 @@ class SpaceTraining(LightningModule):
         self.epochs = epochs
         self.penalty = penalty
         self.distance = None if recipe.loss is None else create_loss(recipe.loss)
+        #: what alone learns from the half for the architecture, and from nothing else; a strategy may say so
+        self.architecture: Sequence[nn.Parameter] = ()
         self._held_out: Any = None
 
     @property
@@ -73,7 +82,10 @@ class SpaceTraining(LightningModule):
         self._held_out = batch["val"] if isinstance(batch, dict) else None
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self._loss(batch, "architecture" if batch is self._held_out else "weights")
+        half = "architecture" if batch is self._held_out else "weights"
+        if self.architecture:
+            learn_alone(self.architecture, cast(nn.Module, self.model), half == "architecture")
+        return self._loss(batch, half)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self._loss(batch, "architecture")

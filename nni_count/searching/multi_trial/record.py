@@ -43,10 +43,6 @@ class Trials:
         check(Trials, vars(self), "trials.")
 
 
-#: what is done where nothing else is said
-USUAL_TRIALS = Trials()
-
-
 class CombinedSpace(SimplifiedModelSpace):
     """A space in which choosing n of m is one choice among all combinations, since NNI's TPE and PolicyBasedRL, its
     portal and its tuners know no other. A combination is written ``0+2``.

@@ -116,16 +116,24 @@ def guarded() -> Iterator[None]:
     """Answer a kill as Ctrl-C is answered, go on where nobody reads the output any more (``| head``), and let libraries
     in C, which write of damaged images past Python, speak to the log alone.
     """
+    _open_streams()
     main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
     before = signal.signal(signal.SIGTERM, _interrupt) if main else None
     of_threads, threading.excepthook = threading.excepthook, _to_log
     try:
-        with _own_stderr() as stderr, redirect_stdout(_patient(sys.stdout)), redirect_stderr(_patient(stderr)):
+        with _own_stderr() as stderr, redirect_stdout(Patient(sys.stdout)), redirect_stderr(Patient(stderr)):
             yield
     finally:
         threading.excepthook = of_threads
         if main:
             signal.signal(signal.SIGTERM, before)
+
+
+def _open_streams() -> None:
+    """Where a caller has closed a stream (``>&-``), what is said is dropped; a file would get its number else."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as Python runs
 
 
 @contextmanager
@@ -161,10 +169,6 @@ def _is_two(stream: Any) -> bool:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _patient(stream: Any) -> Any:
-    return None if stream is None else Patient(stream)
 
 
 class Patient:

@@ -228,7 +228,7 @@ def _fit(
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],
             logger=run_loggers(run),
-            plugins=WholeCheckpoints(),
+            plugins=WholeCheckpoints(run),
             enable_model_summary=False,
         )
         checkpoint = str(run.last_checkpoint) if resume else None

@@ -17,20 +17,31 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from nni_count.errors import NNICountError, RunError
 from nni_count.runs.files import whole
 from nni_count.runs.memory import is_for_memory
+from nni_count.runs.run import Run, differences
 
 PREVIOUS = "previous.ckpt"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """How Lightning writes and reads checkpoints here. Its own way copies over the only one there is."""
+    """How Lightning writes and reads checkpoints here. Its own way copies over the only one there is.
+
+    Args:
+        run: whose settings they keep; one that was begun with others is refused.
+    """
 
     begun: int | None = None  # the step of the one that was read
+
+    def __init__(self, run: Run | None = None):
+        super().__init__()
+        self.settings = run.settings if run else {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write it beside its place; the one that was there becomes ``previous.ckpt``."""
         path = Path(path)
         data = io.BytesIO()
-        torch.save(checkpoint, data)  # into a file, it tells of a full one in words of its own
+        torch.save(
+            {**checkpoint, "settings": self.settings}, data
+        )  # into a file, it tells of a full one in words of its own
         with whole(path) as temporary:
             temporary.write_bytes(data.getbuffer())
             if path.is_file():
@@ -40,7 +51,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Read it.
 
         Raises:
-            RunError: it is damaged; the message names the state that can be used.
+            RunError: it is damaged, and the message names the state that can be used; or it is of another run.
         """
 
         def read() -> dict[str, Any]:
@@ -50,6 +61,8 @@ class WholeCheckpoints(TorchCheckpointIO):
             return found
 
         found: dict[str, Any] = read_checkpoint(Path(path), read)
+        for name, was, now in differences(found.get("settings", {}), self.settings):
+            raise RunError(f"{path}: is of a run with {name} {was!r}, not {now!r}; put back the one of this run")
         self.begun = found["global_step"]
         return found
 

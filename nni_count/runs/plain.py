@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ class _Dumper(yaml.SafeDumper):
 def _number(loader: Any, node: yaml.ScalarNode) -> Any:
     if len(node.value) > LONGEST_NUMBER:
         raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+    if ":" in node.value:
+        return node.value  # a duration, which YAML 1.1 takes for a number to the base of sixty
+    if re.fullmatch(r"[-+]?0[0-9_]+", node.value):
+        return int(node.value)  # as on the command line, and not to the base of eight
     return _Safe.yaml_constructors[node.tag](loader, node)
 
 

@@ -44,6 +44,7 @@ class Run:
 
     folder: Path
     owner: Owner | None = field(default=None, repr=False, compare=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __enter__(self) -> Run:
         return self
@@ -88,7 +89,7 @@ def open_run(
         else:
             _check_empty(folder, command)
             folder.mkdir(parents=True, exist_ok=True)
-        run = Run(folder, Owner(folder))
+        run = Run(folder, Owner(folder), configuration)
         if not resume:
             _check_empty(folder, command)  # another process may have had it meanwhile
         remove_unfinished(folder)
@@ -133,19 +134,18 @@ def check_holds(folder: Path, command: str) -> dict[str, Any]:
 
 
 def _check_resumable(run: Run, command: str, configuration: dict[str, Any], checkpointed: bool) -> None:
-    for name, was, now in _differences(check_holds(run.folder, command), configuration):
-        if name not in FREE_ON_RESUME:
-            raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
+    for name, was, now in differences(check_holds(run.folder, command), configuration):
+        raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
     if checkpointed and not run.last_checkpoint.is_file():
         raise RunError(f"{run.folder}: stopped before its first checkpoint; remove it and start again")
 
 
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Settings that two configurations both have and that differ, by their dotted names."""
+def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Settings that two configurations both have and that differ, by their dotted names, but for those that may."""
     if isinstance(before, dict) and isinstance(now, dict) and (not name or before.keys() == now.keys()):
         for key in [key for key in now if key in before]:
-            yield from _differences(before[key], now[key], f"{name}.{key}".lstrip("."))
-    elif before != now:
+            yield from differences(before[key], now[key], f"{name}.{key}".lstrip("."))
+    elif before != now and name not in FREE_ON_RESUME:
         yield name, before, now
 
 

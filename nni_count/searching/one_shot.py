@@ -137,7 +137,7 @@ def search_one_shot(
                 ),
             ],
             logger=run_loggers(run),
-            plugins=WholeCheckpoints(),
+            plugins=WholeCheckpoints(run),
             enable_model_summary=False,
         )
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)

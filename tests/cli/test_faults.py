@@ -102,6 +102,14 @@ def test_a_reader_that_leaves_ends_nothing(monkeypatch):
     assert cli.main(["doctor"]) == 2
 
 
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_ends_nothing(stream, monkeypatch):
+    monkeypatch.setattr(sys, stream, None)  # as Python has it after >&-
+    assert cli.main(["--version"]) == 0
+    assert cli.main(["doctor", "--data", "nowhere"]) == 2
+    assert getattr(sys, stream) is not None
+
+
 def test_a_full_disk_behind_the_output_is_told():
     code = "from nni_count.cli import main; raise SystemExit(main(['--version']))"
     with open("/dev/full", "w") as out:

@@ -12,6 +12,7 @@ from nni_count.errors import RunError
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.files import UNFINISHED, whole
 from nni_count.runs.loggers import _ContinuedWriter
+from nni_count.runs.run import Run
 
 STATE = {"weights": torch.arange(1000.0), "global_step": 3}
 
@@ -22,6 +23,20 @@ def save(path, step):
 
 def load(path):
     return WholeCheckpoints().load_checkpoint(path, weights_only=True)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path):
+    settings = {"seed": 0, "budget": {"max_steps": 4}, "crops": {"size": 32}}
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    WholeCheckpoints(Run(tmp_path, settings=settings)).save_checkpoint(STATE, path)
+    same = Run(tmp_path, settings={**settings, "budget": {"max_steps": 9}})
+    assert WholeCheckpoints(same).load_checkpoint(path, weights_only=True)["global_step"] == 3
+    for name, value in (("seed", 5), ("crops", {"size": 64})):
+        other = Run(tmp_path, settings={**settings, name: value})
+        with pytest.raises(RunError, match=rf"last.ckpt: is of a run with {name}.*, not .*; put back the one of this"):
+            WholeCheckpoints(other).load_checkpoint(path, weights_only=True)
+    save(path, 4)  # of a version that kept no settings
+    assert WholeCheckpoints(same).load_checkpoint(path, weights_only=True)["global_step"] == 4
 
 
 def flipped(path, place):

@@ -56,6 +56,10 @@ def test_what_is_plain_comes_back():
     both = [1]
     assert parse_yaml(dump_yaml([both, both])) == [[1], [1]]
     assert "&" not in dump_yaml([both, both])
+    for text, plain in (("010", 10), ("-07", -7), ("0", 0), ("0x1F", 31), ("1:00:00:00", "1:00:00:00")):
+        assert parse_yaml(f"x: {text}") == {"x": plain}  # as on the command line, whatever YAML 1.1 says
+        assert parse_yaml(dump_yaml({"x": plain})) == {"x": plain}
+    assert parse_yaml("x: 1:30.5") == {"x": "1:30.5"}
     merged = "x: &m {<<: {a: 3}, a: 1}\ny: {<<: *m, a: 2}"
     assert parse_yaml(merged) == {"x": {"a": 1}, "y": {"a": 2}}
     assert parse_yaml("x: &m {a: 1}\ny: {<<: *m, b: 2}") == {"x": {"a": 1}, "y": {"a": 1, "b": 2}}

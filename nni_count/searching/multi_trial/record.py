@@ -123,7 +123,7 @@ class Record:
         file = self.run.last_checkpoint
         with file.open("rb") as opened:
             earlier = opened.read(1) == b"["  # before version 0.2, JSON
-        kept = None if earlier else WholeCheckpoints().load_checkpoint(file, weights_only=True)
+        kept = None if earlier else WholeCheckpoints(self.run).load_checkpoint(file, weights_only=True)
         try:
             trials = [Trial(**trial) for trial in (read_json(file) if kept is None else parse_json(kept["trials"]))]
             for trial in trials:
@@ -165,7 +165,7 @@ class Record:
         """Write what a resumed run need not train again."""
         finished = [vars(trial) for trial in self.trials if not trial.failed]
         state = {"global_step": len(finished), "trials": json.dumps(finished)}
-        WholeCheckpoints().save_checkpoint(state, self.run.last_checkpoint)
+        WholeCheckpoints(self.run).save_checkpoint(state, self.run.last_checkpoint)
 
     def _write_table(self) -> None:
         names = (self.task.main_metric, "parameters", "seconds")

@@ -86,7 +86,7 @@ SMALL = 3_000_000  # parameters; the larger ones take minutes
 
 
 def large(network):
-    return sum(p.numel() for p in network.parameters()) > SMALL
+    return sum(p.numel() for p in network.parameters()) > SMALL or name_of(network) in ("sanet", "ablation")
 
 
 def test_four_images_are_learnt_by_heart(network):
@@ -100,7 +100,8 @@ def test_four_images_are_learnt_by_heart_by_the_large(network):
     if not large(network):
         pytest.skip("was trained before")
     # the columns that the switch chooses from are small
-    learn_by_heart(network, learning_rate=1e-3 if name_of(network) == "switch_cnn" else 2e-4)
+    rates = {"switch_cnn": 1e-3, "sanet": 2e-3, "ablation": 2e-3}
+    learn_by_heart(network, rates.get(name_of(network), 2e-4))
 
 
 def learn_by_heart(network, learning_rate, steps=150):

@@ -17,6 +17,13 @@ from strategies.partial_layer import Channels
 
 def both(space, features, channels="random"):
     """A space edge by edge and fused, of equal weights and channels."""
+    space = edge_by_edge(space, features, channels)
+    fused = copy.deepcopy(space)
+    fuse(fused)
+    return space, fused
+
+
+def edge_by_edge(space, features, channels):
     torch.manual_seed(0)
     space = PartialChannel(channels=channels, fused=False).mutate_model(space)
     with torch.no_grad():
@@ -24,14 +31,19 @@ def both(space, features, channels="random"):
             if name.endswith("_arch_alpha"):
                 parameter.normal_()
     space(features)  # draws the channels
-    fused = copy.deepcopy(space)
+    return space
+
+
+@pytest.fixture(scope="module", params=["random", "fixed"])
+def built(request):
+    return edge_by_edge(AMSNetSpace(width=64, map_stride=4), torch.rand(2, 3, 32, 32), request.param)
+
+
+@pytest.fixture
+def forms(built):
+    plain, fused = copy.deepcopy(built), copy.deepcopy(built)
     fuse(fused)
-    return space, fused
-
-
-@pytest.fixture(params=["random", "fixed"])
-def forms(request):
-    return both(AMSNetSpace(width=64, map_stride=4), torch.rand(2, 3, 32, 32), request.param)
+    return plain, fused
 
 
 def cells(space, kind):

@@ -219,6 +219,22 @@ def test_no_model_with_a_weight_that_is_not_finite_is_written_or_loaded(model, t
     assert path.read_bytes() == whole
 
 
+def test_a_map_that_is_no_number_is_never_counted(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_model(model, path)
+    header, weights = header_and_weights(path)
+    name = next(name for name in weights if name.endswith("running_var"))
+    task = json.loads(header["task"])
+    task["settings"]["density_scale"] = 1e-300
+    for change, more in (({name: -weights[name]}, {}), ({}, {"task": json.dumps(task)})):
+        save_file(weights | change, path, header | more)
+        loaded = load_model(path)
+        for read in (loaded.count, loaded.density, loaded.points):
+            with pytest.raises(ModelError, match=r"m.safetensors: its map of an image of 50×37 .* no longer a number"):
+                read(IMAGE)
+    assert np.isnan(Counting().numbers(np.full((1, 2, 2), np.nan))["count"])  # as a validation has it
+
+
 def test_a_full_disk_is_told_by_the_models_name_and_the_one_before_stays(model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(model, path)

@@ -11,6 +11,7 @@ import numpy as np
 from nni_count.data.images import read_image, scaled_down
 from nni_count.data.origin import Origin
 from nni_count.data.pixels import rgb
+from nni_count.errors import ModelError
 from nni_count.tasks.task import Task
 
 
@@ -47,14 +48,25 @@ class Estimator(ABC):
         self.bfloat16 = False  # whether torch estimates in bfloat16, which some processors do faster
         self.file: Path | None = None  # that it was saved to or loaded from last
 
-    @abstractmethod
     def estimate(self, image: np.ndarray, views: int = 1) -> np.ndarray:
         """The estimated maps of an image ``(H, W, 3)`` uint8 RGB of the size that the network sees, ``(K, h, w)``
         float32; ``views`` as for :meth:`map`.
 
         Raises:
             DataError: the image does not fit into the memory.
+            ModelError: a cell of a map is NaN or infinite, as damaged weights make it.
         """
+        found = self._estimate(image, views)
+        if np.isfinite(found).all():
+            return found
+        raise ModelError(
+            f"{self.file or self.name}: its map of an image of {image.shape[1]}×{image.shape[0]} pixels is no longer a "
+            "number; the file is damaged, or was trained at too large a learning_rate: take another"
+        )
+
+    @abstractmethod
+    def _estimate(self, image: np.ndarray, views: int) -> np.ndarray:
+        """What :meth:`estimate` gives, whatever it is."""
 
     def to_dict(self) -> str:
         """What configurations have in its place: its file."""

@@ -52,7 +52,7 @@ class ExportedModel(Estimator):
         super().__init__(header.name, header.settings, parameters, stride, task, header.facts, header.origin)
         self.graph = graph
 
-    def estimate(self, image: np.ndarray, views: int = 1) -> np.ndarray:
+    def _estimate(self, image: np.ndarray, views: int) -> np.ndarray:
         check_views(views)
         height, width = image.shape[:2]
         # what the graph does by itself, done before the image is turned, as a trained model does it

@@ -55,7 +55,7 @@ class Model(Estimator):
         self.architecture = architecture
         self._folded: Network | None = None
 
-    def estimate(self, image: np.ndarray, views: int = 1) -> np.ndarray:
+    def _estimate(self, image: np.ndarray, views: int) -> np.ndarray:
         device = next(self.network.parameters()).device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.bfloat16):
             return estimate_map(self._folded or self.network, self.task, normalise(image), views)

@@ -229,7 +229,7 @@ class Counting(Task):
 
 def _count(estimate: np.ndarray) -> float:
     """Never less than nobody: where a map is nearly empty, its small negative values may prevail."""
-    return max(0.0, float(estimate[0].sum(dtype=np.float64)))
+    return max(float(estimate[0].sum(dtype=np.float64)), 0.0)  # in this order NaN stays NaN
 
 
 def _of(figure: str, protocol: str) -> str:

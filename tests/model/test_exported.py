@@ -108,6 +108,17 @@ def test_an_image_too_large_is_said(place):
         model.count(np.zeros((30, 40, 3), np.uint8))
 
 
+def test_a_graph_that_answers_no_numbers_counts_nothing(place, tmp_path):
+    graph = onnx.load(place / "model.onnx")
+    weight = next(one for one in graph.graph.initializer if len(one.dims) == 4)
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.full(weight.dims, np.nan, np.float32), weight.name))
+    onnx.save(graph, tmp_path / "nan.onnx")
+    model = load_model(tmp_path / "nan.onnx")
+    for views in (1, 2):
+        with pytest.raises(ModelError, match=r"nan.onnx: its map of an image of 300×57 pixels is no longer a number"):
+            model.count(place / "photo.png", views)
+
+
 def test_threads_are_the_runtimes(place, monkeypatch):
     import onnxruntime
 

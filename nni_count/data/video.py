@@ -137,19 +137,23 @@ class Video:
             thread.join(1)  # a stream may be waited for
 
     def _of_file(self, every: float) -> Iterator[Frame]:
-        start, at, following, broken = None, None, 0.0, ""
+        start, begun, at, step, following, broken = None, 0.0, 0.0, 0.0, 0.0, ""
         with self.open() as container:
             length = container.duration and container.duration / 1_000_000
             try:
                 for frame in _decoded(container):
                     start = frame.time if start is None else start
-                    at = frame.time - start
-                    if at >= following - 1e-6:
-                        following = _after(at, every)
-                        yield at, _upright(frame)
+                    if at and frame.time - start <= max(begun, at - 8 * step):  # recordings were joined
+                        begun, length = at + step, None
+                        start = frame.time - begun
+                    now = frame.time - start
+                    at, step = max(at, now), now - at if now > at else step
+                    if now >= following - 1e-6:
+                        following = _after(now, every)
+                        yield now, _upright(frame)
             except Exception as error:  # PyAV raises whatever the damaged bytes lead to
                 broken = f" ({_said(error)})"
-        if at is None:
+        if start is None:
             raise DataError(f"{self.name}: has no frame that can be decoded{broken}; replace it")
         if broken or (length and length - at > max(1.0, 0.05 * length)):
             of = f" of {length:.1f} s" if length else ""

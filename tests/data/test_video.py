@@ -69,6 +69,38 @@ def test_what_ends_early_or_was_never_one_is_said(tmp_path):
         times(tmp_path / "noise.mkv", 1)
 
 
+def test_recordings_that_were_joined_are_seen_to_their_ends(tmp_path):
+    """As ``cat`` joins them: the clock goes back at each, to where it began, before that or after it."""
+    small, late, soon = (
+        clip(tmp_path / f"{start}.ts", seconds, size=size, sound=False, format="mpegts", start=start)
+        for seconds, size, start in ((2, (64, 48), 0), (3, (96, 80), 40), (0.5, (64, 48), 10))
+    )
+    joined = tmp_path / "joined.ts"
+    for parts in ((small, small), (late, small), (soon, soon, soon), (small, soon, soon), (small, small, small)):
+        joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+        frames = {small: 20, late: 30, soon: 5}
+        found = times(joined, 0)
+        np.testing.assert_allclose(found, np.arange(sum(frames[part] for part in parts)) / 10, atol=1e-3)
+        assert len(times(joined, 1)) == -(-len(found) // 10)
+    joined.write_bytes(late.read_bytes() + small.read_bytes())
+    assert [image.shape for _, image in Video(str(joined)).frames(2)] == [(80, 96, 3)] * 2 + [(48, 64, 3)]
+
+
+def test_times_of_frames_out_of_order_are_no_joint(tmp_path):
+    """As AVI has them, whose times are those of decoding."""
+    with av.open(str(tmp_path / "a.avi"), "w") as file:
+        picture = file.add_stream("libx264", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * number, np.uint8), format="rgb24")
+            file.mux(picture.encode(frame))
+        file.mux(picture.encode())
+    found = times(tmp_path / "a.avi", 0)
+    assert min(np.diff(found)) < 0  # else this tests nothing
+    assert len(found) == 50
+    assert max(found) == pytest.approx(49 / 25, abs=0.1)
+
+
 def test_a_stream_that_breaks_off_is_opened_again(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "WAITS", (0, 0.05))
     data = clip(tmp_path / "a.ts", 2, format="mpegts").read_bytes()

@@ -123,6 +123,13 @@ def test_grey_images_count_as_their_three_equal_channels(model):
     assert model.count(grey) == model.count(np.repeat(grey[:, :, None], 3, 2))
 
 
+def test_a_mask_is_not_passed_over(model):
+    with pytest.raises(NNICountError, match=r"image: has masked pixels; fill them first"):
+        model.count(np.ma.masked_greater(IMAGE, 100))
+    assert model.count(np.ma.array(IMAGE)) == model.count(IMAGE)  # nothing is masked
+    assert model.count(np.asmatrix(IMAGE[:, :, 0])) == model.count(IMAGE[:, :, 0])
+
+
 @pytest.mark.parametrize("image", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_no_image_is_refused(model, image):
     with pytest.raises(NNICountError, match="expected"):

@@ -21,6 +21,9 @@ _SHIFT = np.array(MEAN, np.float32) / np.array(STD, np.float32)
 
 def rgb(image: np.ndarray) -> np.ndarray:
     """An image ``(H, W, 3)`` or ``(H, W)`` uint8 as ``(H, W, 3)``; a :class:`NNICountError` where it is none."""
+    if np.ma.is_masked(image):
+        raise NNICountError("image: has masked pixels; fill them first, such as by image.filled(0)")
+    image = np.asarray(image)
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:

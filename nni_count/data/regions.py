@@ -78,9 +78,9 @@ class Regions:
 
 
 def read_regions(path: str | Path) -> Regions:
-    """The regions of a file: polygons of GeoJSON, or polygons, rectangles and circles of LabelMe, which are called as
+    """The regions of a file: polygons of GeoJSON, or what LabelMe draws by corners or as a circle, which are called as
     their features or labels are; or a mask, a PNG in which each value or colour but 0 is a region. Polygons of one name
-    are one region.
+    are one region. Points and lines have no area, and are left alone.
 
     Raises:
         DataError: it is none of these, holds no region, or one that is no polygon, since it crosses itself.
@@ -99,15 +99,17 @@ def read_regions(path: str | Path) -> Regions:
             named = list(_of_geojson(features))
             code = _code(content.get("crs"))
     parts: dict[str, list[Shape]] = {}
+    taken = {str(name) for name, _ in named}
     for number, (name, region) in enumerate(named, 1):
-        name = str(name if name not in (None, "") else f"region {number}")
+        unnamed = f"region {number}" + " (unnamed)" * (f"region {number}" in taken)
+        name = str(name if name not in (None, "") else unnamed)
         if not region.is_valid or not region.area:
             why, _, place = explain_validity(region).partition("[")
             fault = "crosses itself" if "elf-inter" in why else "has no area" if region.is_valid else why.lower()
             raise DataError(
                 f"{path}: region {name!r} is no polygon: {fault} {f'at {place[:-1]}' * bool(place)}; mend it"
             )
-        parts.setdefault(name, []).append(region)
+        parts.setdefault(name, []).append(region.buffer(0))  # without points and lines that were collected with it
     if not parts:
         raise DataError(f"{path}: holds no region; draw polygons in it, GeoJSON's or LabelMe's")
     return Regions(path, {name: shapely.union_all(regions) for name, regions in parts.items()}, size, code)
@@ -126,22 +128,24 @@ def _of_labelme(shapes: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
     """What encloses an area; points and lines beside it are left alone, since they may be what is counted."""
     for one in shapes:
         corners, kind = np.array(one["points"], float).reshape(-1, 2), one.get("shape_type") or "polygon"
-        if kind == "polygon":
-            yield one["label"], Polygon(corners)
-        elif kind == "rectangle":
+        if kind == "mask":
+            raise ValueError(f"{one['label']!r:.40} is a mask; draw a polygon instead")
+        if kind == "rectangle" and len(corners) == 2:
             yield one["label"], box(*corners.min(0), *corners.max(0))
         elif kind == "circle":
             yield one["label"], Point(corners[0]).buffer(float(np.hypot(*(corners[1] - corners[0]))), 64)
+        elif kind not in ("point", "points", "line", "linestrip"):  # others are drawn by their corners
+            yield one["label"], Polygon(corners)
 
 
 def _of_geojson(features: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
     for feature in features:
-        geometry = feature.get("geometry", feature if "coordinates" in feature else None)
-        if geometry and geometry["type"] in ("Polygon", "MultiPolygon"):
+        geometry = feature.get("geometry", feature)
+        if geometry and shapely.get_dimensions(whole := shape(geometry)) == 2:
             about = feature.get("properties") or {}
             named = [about[key] for key in NAMES if about.get(key) is not None]
             named += [(about.get("classification") or {}).get("name"), feature.get("id")]  # QuPath's
-            yield next((name for name in named if name is not None), None), shape(geometry)
+            yield next((name for name in named if name is not None), None), whole
 
 
 def _code(crs: Any) -> int | None:

@@ -65,6 +65,40 @@ def test_shapes_of_labelme_are_read_by_their_labels(tmp_path):
     assert found.shapes.keys() == {"lawn", "pond"}
 
 
+def test_whatever_has_an_area_is_read(tmp_path):
+    diamond = [[30, 10], [40, 20], [30, 30], [20, 20]]
+    kinds = ("rectangle", "oriented_rectangle", "rotation", "polygon", None)
+    lines = [
+        ("x", SQUARE[:points], kind) for points, kind in ((1, "point"), (3, "points"), (2, "line"), (3, "linestrip"))
+    ]
+    document = labelme(*((str(kind), diamond, kind) for kind in kinds), *lines)
+    found = read_regions(written(tmp_path / "a.json", document))
+    assert {name: region.area for name, region in found.shapes.items()} == {str(kind): 200 for kind in kinds}
+
+    def of(*geometries):
+        return {"type": "GeometryCollection", "geometries": [*geometries]}
+
+    def polygon(corners):
+        return {"type": "Polygon", "coordinates": [corners]}
+
+    line = {"type": "LineString", "coordinates": [[0, 0], [60, 40]]}
+    right = polygon([[x + 20, y] for x, y in SQUARE])
+    geometries = {"two": of(polygon(SQUARE), right), "nested": of(line, of(right)), "no area": of(line), "none": None}
+    features = [{"type": "Feature", "properties": {"name": n}, "geometry": g} for n, g in geometries.items()]
+    features.append({"type": "Feature", "properties": {"name": "line"}, "geometry": line})
+    found = read_regions(written(tmp_path / "a.geojson", {"type": "FeatureCollection", "features": features}))
+    assert {name: region.area for name, region in found.shapes.items()} == {"two": 400, "nested": 200}
+    assert found.shapes["nested"].bounds == (30, 10, 50, 20)
+    assert read_regions(written(tmp_path / "bare.json", geometries["two"])).shapes["region 1"].area == 400
+
+
+def test_a_region_without_a_name_is_none_that_has_one(tmp_path):
+    for second in ({"name": "region 1"}, {"label": "region 1"}):
+        path = written(tmp_path / "a.geojson", geojson(({}, SQUARE), (second, [[0, 0], [4, 0], [4, 4]])))
+        areas = {name: region.area for name, region in read_regions(path).shapes.items()}
+        assert areas == {"region 1 (unnamed)": 200, "region 1": 8}
+
+
 def test_masks_are_their_pixels(tmp_path):
     values = np.zeros((48, 64), np.uint8)
     values[10:20, 5:9], values[30:, 60:], values[12, 7] = 3, 200, 0
@@ -97,6 +131,9 @@ def test_masks_are_their_pixels(tmp_path):
         (geojson(({"name": "a"}, "xyz")), r"not understood as regions"),
         (geojson(), r"holds no region; draw polygons in it"),
         (labelme(("head", [[3, 4]], "point")), r"holds no region"),
+        (labelme(("a", SQUARE, "polygon"), ("m", SQUARE[:2], "mask")), r"'m' is a mask; draw a polygon instead"),
+        (geojson(({"name": "a"}, SQUARE), ({"name": "b"}, SQUARE, "Curve")), r"Unknown geometry type"),
+        ({"type": "FeatureCollection", "features": [{"type": "Feature"}]}, r"has no 'geometry'"),
         ([1, 2], r"not understood as regions"),
         ({"type": "FeatureCollection"}, r"has no 'features'"),
         ("{", r"not understood as JSON|not understood as regions"),

@@ -127,7 +127,6 @@ def test_a_mask_is_not_passed_over(model):
     with pytest.raises(NNICountError, match=r"image: has masked pixels; fill them first"):
         model.count(np.ma.masked_greater(IMAGE, 100))
     assert model.count(np.ma.array(IMAGE)) == model.count(IMAGE)  # nothing is masked
-    assert model.count(np.asmatrix(IMAGE[:, :, 0])) == model.count(IMAGE[:, :, 0])
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])

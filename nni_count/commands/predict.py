@@ -43,7 +43,7 @@ def predict(
     maps: bool = False,
     points: str | Sequence[str] | None = None,
     regions: str | Path | None = None,
-    metres_per_pixel: Annotated[float, Range(0, above=True)] | None = None,
+    metres_per_pixel: Annotated[float, Range(1e-9, 1e6)] | None = None,
     video: Watching = Watching(),
     accelerator: str = "auto",
     devices: int = 1,
@@ -92,6 +92,7 @@ def predict(
         SettingError: maps or points are asked for without ``out``, points or regions of a model that counts nothing, or
             a setting is out of its range.
     """
+    images = images if isinstance(images, (str, Path)) else list(images)
     settings: dict[str, Any] = {
         "images": images,
         "model": model,

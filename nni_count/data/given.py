@@ -33,4 +33,6 @@ def given_images(images: Sequence[str | Path]) -> list[Path]:
             found.append(entry)
         else:
             raise DataError(f"{entry}: no such file or folder; check the path")
+    if not found:
+        raise DataError("images: none are given; name files, or folders of images")
     return found

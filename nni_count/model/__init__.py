@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_count.errors import SettingError
 from nni_count.model.estimator import Estimator
 from nni_count.model.exported import SUFFIXES, load_exported
 from nni_count.model.named import find_model
@@ -31,7 +32,10 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", threads: in
 
     Raises:
         ModelError: the file is no model, or is damaged; see :func:`load_trained` and :func:`load_exported`.
+        SettingError: there is no such device, or there are no threads.
     """
+    if threads is not None and threads < 1:
+        raise SettingError(f"threads: {threads}; give a number from 1")
     path = find_model(path)
     if path.suffix.lower() in SUFFIXES:
         return load_exported(path, threads)

@@ -115,7 +115,11 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
         task = create_task(of.task, of.task_settings, of_file=True)
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
-    model = Model(network.to(device), of.name, architecture, task, of.facts, of.origin)
+    try:
+        network.to(torch.zeros(0, device=device).device)
+    except (RuntimeError, AssertionError) as error:  # as torch is built
+        raise SettingError(f"device: {str(device)!r} cannot be used ({first_line(error)}); choose cpu") from error
+    model = Model(network, of.name, architecture, task, of.facts, of.origin)
     model.file = Path(path)
     return model
 

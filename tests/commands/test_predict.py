@@ -148,7 +148,16 @@ def test_nothing_to_count_is_said(model, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         predict(tmp_path / "empty", model=model, out=tmp_path / "out")
+    for none in ([], (), iter([])):
+        with pytest.raises(DataError, match="images: none are given; name files"):
+            predict(none, model=model, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_may_come_one_by_one(model, photos, tmp_path):
+    rows = predict((path for path in (photos / "a.jpg", photos / "b.png")), model=model, out=tmp_path / "out")
+    assert rows == json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert len(rows) == 2
 
 
 def test_what_a_folder_holds_beside_images_is_said(model, photos):
@@ -329,8 +338,9 @@ def test_regions_that_cannot_be_counted_are_said_before_anything_is(model, photo
     for name, value in (("regions", tmp_path / "size.json"), ("metres_per_pixel", 0.1)):
         with pytest.raises(SettingError, match=f"{name}: the model's task, Light, counts nothing"):
             predict(photos, model=model, out=tmp_path / "out", **{name: value})
-    with pytest.raises(SettingError, match="metres_per_pixel: -1; give a number above 0"):
-        predict(photos, model=model, metres_per_pixel=-1)
+    for wrong in (-1, 0, 1e-300, 1e200):
+        with pytest.raises(SettingError, match=r"metres_per_pixel: .*; give a number from 1e-09 to 1000000"):
+            predict(photos, model=model, metres_per_pixel=wrong)
     assert not (tmp_path / "out").exists()
 
 
@@ -357,6 +367,9 @@ def test_threads_and_bfloat16(model, photos, tmp_path, monkeypatch):
     load_model(tmp_path / "m.safetensors", threads=3)
     load_model(tmp_path / "m.safetensors")
     assert given == [3]
+    for wrong in ({"threads": 0}, {"threads": -1}, {"device": "quantum"}, {"device": "cuda:99"}):
+        with pytest.raises(SettingError, match=rf"{next(iter(wrong))}: .*{next(iter(wrong.values()))}"):
+            load_model(tmp_path / "m.safetensors", **wrong)
     exact = model.map(photos / "a.jpg")
     model.bfloat16 = True
     off = np.abs(model.map(photos / "a.jpg") - exact).max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,7 +51,7 @@ def export(
     Returns:
         ``files``, ``bytes`` and ``opset`` of what was written, the ``outputs`` of the graph, ``difference``: the
         largest ones of maps and of what is read from them, before anything is rounded to ``int8``; and for that
-        ``metric``, ``before``, ``after`` and ``images``, how good it is.
+        ``metric``, ``before``, ``after`` and ``images``, how good it is, where images are left to tell it.
 
     Raises:
         ModelError: the graph does not give what the model gives, or the model cannot be read; nothing is written.
@@ -72,9 +73,12 @@ def export(
         chosen: list[Sample] = []
         if data is not None:
             chosen = (model.origin.reopen(data)[0] if model.origin else open_data(data)).samples(split)
-            calibrating = chosen[:: max(1, len(chosen) // calibration)][:calibration]
-            quantise(graph, [sample.read() for sample in calibrating])
-            chosen = [sample for sample in chosen if sample not in calibrating][:JUDGED] or chosen
+            calibrating = {n * len(chosen) // calibration for n in range(calibration)}
+            quantise(graph, [chosen[n].read() for n in sorted(calibrating)])
+            chosen = [sample for n, sample in enumerate(chosen) if n not in calibrating][:JUDGED]
+            if not chosen:
+                told = f"{len(calibrating)} images set the ranges, and none is left to tell the error on"
+                warnings.warn(f"calibration: {told}; give a smaller --calibration, or more images", stacklevel=2)
         if to == "openvino":
             export_openvino(graph, graph := graph.with_suffix(".xml"))
         exported = load_exported(graph)

@@ -58,6 +58,24 @@ def test_eight_bits(model, tmp_path, to, monkeypatch):
     assert exported.facts == model.facts
 
 
+def test_images_that_set_the_ranges_do_not_tell_the_error(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("nni_count.model.graph.SIZES", ((64, 96),))
+    ranges = []
+    monkeypatch.setattr("nni_count.commands.export.quantise", lambda graph, images: ranges.append(images))
+    for calibration in (6, 500):
+        with pytest.warns(UserWarning, match="calibration: 6 images set the ranges, and none is left to tell"):
+            report = export(
+                model=model, out=tmp_path / f"{calibration}", precision="int8", data=DATA, calibration=calibration
+            )
+        assert "metric" not in report
+        assert "MAE" not in table(report)
+    report = export(model=model, out=tmp_path / "out", precision="int8", data=DATA, calibration=4)
+    assert report["images"] == 2
+    assert [len(images) for images in ranges] == [6, 6, 4]
+    left = [all((image != one).any() for one in ranges[2]) for image in ranges[0]]
+    assert left == [False, False, True, False, False, True]  # evenly spread
+
+
 def test_what_differs_is_not_written(model, tmp_path, monkeypatch):
     monkeypatch.setattr("nni_count.model.graph.MEAN", (0.485, 0.4, 0.4))
     with pytest.raises(ModelError, match=r"is not exported: the graph differs from the model \(map by"):

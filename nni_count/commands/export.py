@@ -78,7 +78,7 @@ def export(
             chosen = [sample for n, sample in enumerate(chosen) if n not in calibrating][:JUDGED]
             if not chosen:
                 told = f"{len(calibrating)} images set the ranges, and none is left to tell the error on"
-                warnings.warn(f"calibration: {told}; give a smaller --calibration, or more images", stacklevel=2)
+                warnings.warn(f"calibration: {told}; give a smaller number, or more images", stacklevel=2)
         if to == "openvino":
             export_openvino(graph, graph := graph.with_suffix(".xml"))
         exported = load_exported(graph)

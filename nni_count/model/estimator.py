@@ -57,12 +57,10 @@ class Estimator(ABC):
             ModelError: a cell of a map is NaN or infinite, as damaged weights make it.
         """
         found = self._estimate(image, views)
-        if np.isfinite(found).all():
-            return found
-        raise ModelError(
-            f"{self.file or self.name}: its map of an image of {image.shape[1]}×{image.shape[0]} pixels is no longer a "
-            "number; the file is damaged, or was trained at too large a learning_rate: take another"
-        )
+        if not np.isfinite(found).all():
+            told = f"its map of an image of {image.shape[1]}×{image.shape[0]} pixels is no longer a number"
+            raise ModelError(f"{self.file or self.name}: {told}; its weights are damaged: take another model")
+        return found
 
     @abstractmethod
     def _estimate(self, image: np.ndarray, views: int) -> np.ndarray:

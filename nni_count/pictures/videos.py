@@ -60,6 +60,7 @@ class AnnotatedVideo:
                 self.sound = self.file.add_stream_from_template(source)
                 self.packets = (packet for packet in original.demux(source) if packet.dts is not None)
         self.start = Fraction(original.start_time or 0, 1_000_000) if original else Fraction(0)
+        self.heard = Fraction(-10)  # seconds, before any sound
         self.waiting = next(self.packets, None)
 
     def add(self, at: float, image: np.ndarray) -> None:
@@ -80,8 +81,14 @@ class AnnotatedVideo:
         self.file.close()
 
     def _sound_until(self, end: float) -> None:
-        while self.waiting is not None and self.waiting.dts * self.waiting.time_base - self.start <= end:
-            shift = round(self.start / self.waiting.time_base)
+        while self.waiting is not None:
+            unit, at = self.waiting.time_base, self.waiting.dts * self.waiting.time_base - self.start
+            if at <= self.heard:  # the clock went back, where recordings were joined
+                self.start += at - self.heard - (self.waiting.duration or 1) * unit
+                continue
+            if at > end:
+                break
+            self.heard, shift = at, round(self.start / unit)
             self.waiting.pts, self.waiting.dts = self.waiting.pts - shift, self.waiting.dts - shift
             self.waiting.stream = self.sound
             self.file.mux(self.waiting)

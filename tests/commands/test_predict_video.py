@@ -86,6 +86,19 @@ def test_regions_and_several_videos_and_what_breaks_off(model, tmp_path, capsys,
     assert capsys.readouterr().out == ""
 
 
+def test_joined_recordings_are_drawn_with_their_sound(model, tmp_path):
+    parts = [
+        clip(tmp_path / f"{start}.ts", 2, size=size, format="mpegts", start=start)
+        for start, size in ((20, (96, 80)), (0, (64, 48)))
+    ]
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in (*parts, parts[1])))
+    rows = predict(tmp_path / "joined.ts", model=model, out=tmp_path / "out")
+    assert [row["time"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    frames, sound = streams(tmp_path / "out" / "joined_count.mp4")
+    assert [image.shape for _, image in frames] == [(80, 96, 3)] * 6
+    assert sound == pytest.approx(6, abs=0.3)
+
+
 def test_what_was_counted_before_an_interruption_is_finished(model, tmp_path, monkeypatch):
     clip(tmp_path / "a.mp4", 4)
     seen, look = [], Model.map

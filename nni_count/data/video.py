@@ -23,6 +23,7 @@ VIDEO_SUFFIXES = {
 UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
 TIMEOUT = 10.0  # seconds that a stream is waited for
 WAITS = (0, 1, 2, 4, 8, 15, 30)  # seconds before each try to open a stream again
+LEAST = 0.002  # seconds to a frame whose time is none, since it is not later: AVI's are those of decoding
 #: a frame ``(H, W, 3)`` uint8 RGB after its time in seconds
 Frame = tuple[float, np.ndarray]
 
@@ -137,20 +138,21 @@ class Video:
             thread.join(1)  # a stream may be waited for
 
     def _of_file(self, every: float) -> Iterator[Frame]:
-        start, begun, at, step, following, broken = None, 0.0, 0.0, 0.0, 0.0, ""
+        start, begun, at, step, following, broken = None, 0.0, -LEAST, 0.0, 0.0, ""
         with self.open() as container:
             length = container.duration and container.duration / 1_000_000
             try:
                 for frame in _decoded(container):
-                    start = frame.time if start is None else start
-                    if at and frame.time - start <= max(begun, at - 8 * step):  # recordings were joined
+                    if start is None:
+                        start = frame.time
+                    elif frame.time - start <= max(begun, at - 8 * step):  # recordings were joined
                         begun, length = at + step, None
                         start = frame.time - begun
                     now = frame.time - start
-                    at, step = max(at, now), now - at if now > at else step
-                    if now >= following - 1e-6:
-                        following = _after(now, every)
-                        yield now, _upright(frame)
+                    at, step = (now, now - at) if now > at else (at + LEAST, step)
+                    if at >= following - 1e-6:
+                        following = _after(at, every)
+                        yield at, _upright(frame)
             except Exception as error:  # PyAV raises whatever the damaged bytes lead to
                 broken = f" ({_said(error)})"
         if start is None:

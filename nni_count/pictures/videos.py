@@ -81,14 +81,11 @@ class AnnotatedVideo:
         self.file.close()
 
     def _sound_until(self, end: float) -> None:
-        while self.waiting is not None:
-            unit, at = self.waiting.time_base, self.waiting.dts * self.waiting.time_base - self.start
+        while self.waiting is not None and (at := self.waiting.dts * self.waiting.time_base - self.start) <= end:
             if at <= self.heard:  # the clock went back, where recordings were joined
-                self.start += at - self.heard - (self.waiting.duration or 1) * unit
+                self.start += at - self.heard - (self.waiting.duration or 1) * self.waiting.time_base
                 continue
-            if at > end:
-                break
-            self.heard, shift = at, round(self.start / unit)
+            self.heard, shift = at, round(self.start / self.waiting.time_base)
             self.waiting.pts, self.waiting.dts = self.waiting.pts - shift, self.waiting.dts - shift
             self.waiting.stream = self.sound
             self.file.mux(self.waiting)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from nni_count.data.exif import orientation_of, turned_image
 from nni_count.errors import DataError
 from nni_count.runs.memory import memory_left
 from nni_count.runs.ranges import Range
@@ -21,17 +22,7 @@ if TYPE_CHECKING:
 MAX_PIXELS, MAX_BYTES = 1 << 27, 1 << 30
 DECODING = 40  # bytes a pixel while it is decoded, normalised and drawn upon
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_EXIF_ORIENTATION, _KIND_OF_PAGE = 0x0112, 0x00FE
-#: where a point goes when a stored image of width w and height h is turned as its camera says, by EXIF's number
-_TURNS = {
-    2: lambda x, y, w, h: (w - x, y),
-    3: lambda x, y, w, h: (w - x, h - y),
-    4: lambda x, y, w, h: (x, h - y),
-    5: lambda x, y, w, h: (y, x),
-    6: lambda x, y, w, h: (h - y, x),
-    7: lambda x, y, w, h: (h - y, w - x),
-    8: lambda x, y, w, h: (y, w - x),
-}
+_KIND_OF_PAGE, _PHOTOMETRIC = 0x00FE, 0x0106
 
 
 def image_size(path: str | Path, *, oriented: bool = False, page: int | None = None) -> tuple[int, int]:
@@ -40,7 +31,7 @@ def image_size(path: str | Path, *, oriented: bool = False, page: int | None = N
     Raises:
         DataError: the file is missing or no image, or too large to be decoded, or has several pages.
     """
-    (width, height), turn = _header(path, page)
+    (width, height), turn, _ = _header(path, page)
     return (height, width) if oriented and turn > 4 else (width, height)
 
 
@@ -49,14 +40,8 @@ def orientation(path: str | Path, page: int | None = None) -> int:
     return _header(path, page)[1]
 
 
-def turned(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Points ``(N, 2)`` of a stored image of that size where its viewers show them."""
-    if orientation not in _TURNS:
-        return points
-    return np.stack(_TURNS[orientation](points[:, 0], points[:, 1], width, height), 1)
-
-
-def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int]:
+def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int, bool]:
+    """The size, the orientation, and whether 0 is white."""
     from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
 
     try:
@@ -68,9 +53,8 @@ def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int]:
                 number = _frames(image)
                 image.seek(min(page or 1, number) - 1)
                 width, height = image.size
-                # without a mark in the header PIL would decode all pixels to find out; a TIFF is turned already
-                marked = "exif" in image.info and image.format != "TIFF"
-                turn = image.getexif().get(_EXIF_ORIENTATION, 1) if marked else 1
+                turn = orientation_of(image, path)
+                inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than 178") from error
     except Exception as error:  # PIL raises whatever the damaged bytes lead to
@@ -86,7 +70,7 @@ def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int]:
         raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width * height / 1e6:.0f}")
-    return (width, height), turn if turn in _TURNS else 1
+    return (width, height), turn, inverted
 
 
 def _frames(image: Image.Image) -> int:
@@ -138,7 +122,7 @@ def read_image(
     import cv2  # as above
     from PIL import Image
 
-    (width, height), _ = _header(path, page)
+    (width, height), turn, inverted = _header(path, page)
     if width * height * DECODING > memory_left():
         raise DataError(f"{path}: {width}×{height} pixels do not fit into the memory; scale the file down")
     cv2.utils.logging.setLogLevel(0)  # what is wrong is said by us
@@ -147,7 +131,7 @@ def read_image(
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     image: np.ndarray | None
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | (0 if oriented else cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # which is done below
     try:
         if page is not None and page > 1 and data[:2].tobytes() not in (b"II", b"MM"):  # no TIFF: frames of 8 bits
             with Image.open(path) as file:
@@ -165,9 +149,10 @@ def read_image(
             raise _unreadable(path, {"F": "float32", "I": "int32"}.get(file.mode))  # of which OpenCV reads some
     if image.dtype == np.uint16:
         image = _eight_bits(image, path, white)
+        image = 255 - image if inverted else image  # of 8 bits OpenCV does it
     elif image.dtype != np.uint8:
         raise _unreadable(path, image.dtype)
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return np.ascontiguousarray(turned_image(image, turn if oriented else 1)[:, :, ::-1])
 
 
 def _eight_bits(image: np.ndarray, path: str | Path, white: int | None) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Image files as people have them: of any format, turned by a camera, with more than an image in them."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -41,6 +43,39 @@ def test_the_size_in_the_header_is_that_of_the_pixels(tmp_path, suffix, orientat
     assert image.shape[1::-1] == image_size(path, oriented=oriented)
     turned = oriented or suffix == "tif"  # readers of TIFF turn it always
     assert corner(image, *SEEN[orientation if turned else 1]).mean() > 200
+
+
+def late_exif(exif):
+    """A PNG whose eXIf stands behind its pixels, where ExifTool may write it."""
+    file = io.BytesIO()
+    Image.fromarray(marked()).save(file, "PNG")
+    data, chunk = file.getvalue(), b"eXIf" + exif.tobytes()[6:]
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[end:]
+
+
+def test_size_and_pixels_agree_on_how_a_photo_is_turned_wherever_that_is_told(tmp_path):
+    """EXIF decides, behind the pixels and on each page too; XMP does not, damaged EXIF tells nothing."""
+    exif, other = Image.Exif(), Image.Exif()
+    exif[0x0112], other[0x010F] = 6, "Camera"
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    photo = Image.fromarray(marked())
+    photo.save(tmp_path / "xmp.jpg", exif=other, xmp=xmp)
+    photo.save(tmp_path / "xmp.webp", exif=other, xmp=xmp, lossless=True)
+    photo.save(tmp_path / "xmp.tif", exif=other, tiffinfo={700: xmp})
+    photo.save(tmp_path / "both.mpo", "MPO", exif=exif, save_all=True, append_images=[photo])
+    for name in ("pages.webp", "pages.png"):
+        photo.save(tmp_path / name, exif=exif, save_all=True, append_images=[photo, Image.new("RGB", photo.size)])
+    for suffix in ("jpg", "png", "webp"):
+        photo.save(tmp_path / f"damaged.{suffix}", exif=b"Exif\0\0of no kind")
+    (tmp_path / "late.png").write_bytes(late_exif(exif))
+    for path in sorted(tmp_path.iterdir()):
+        orientation = 1 if path.stem in ("xmp", "damaged") else 6
+        for page in (1, 2) if path.stem == "pages" else (1,):
+            for oriented in (False, True):
+                image = read_image(path, oriented=oriented, page=page)
+                assert image.shape[1::-1] == image_size(path, oriented=oriented, page=page), path
+                assert page == 2 or corner(image, *SEEN[orientation if oriented else 1]).mean() > 200, path
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA", "CMYK", "I;16"])
@@ -128,6 +163,24 @@ def test_sixteen_bits_are_read_as_what_they_are_or_refused(tmp_path, suffix, cha
         with pytest.raises(DataError, match=r"has 16 bits, of which it uses \d+: .* --data.white"):
             read_image(path)
         np.testing.assert_array_equal(read_image(path, white=white), expected)
+
+
+def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path):
+    photo, path = np.random.default_rng(0).integers(0, 256, (20, 30)), tmp_path / "a.tif"
+    for factor, white in ((1, None), (257, None), (257, 65535), (16, 4080)):
+        stored = photo.astype(np.uint8) if factor == 1 else ((255 - photo) * factor).astype(np.uint16)
+        pages = [Image.fromarray(pixels) for pixels in (stored, np.ascontiguousarray(stored[::-1]))]
+        pages[0].save(path, save_all=True, append_images=pages[1:], tiffinfo={262: 0})  # of 8 bits Pillow inverts them
+        for page, expected in ((1, photo), (2, photo[::-1])):
+            with Image.open(path) as image:
+                image.seek(page - 1)
+                assert image.tag_v2[262] == 0
+            np.testing.assert_array_equal(read_image(path, white=white, page=page)[:, :, 0], expected)
+    with pytest.raises(DataError, match=r"has 16 bits, of which it uses 12"):
+        read_image(path, page=1)
+    Image.fromarray(photo.astype(np.float32)).save(path, tiffinfo={262: 0})
+    with pytest.raises(DataError, match="pixels are float32"):
+        read_image(path)
 
 
 def test_other_depths_are_said(tmp_path):

@@ -1,0 +1,53 @@
+"""How a camera was held, as EXIF tells it: by a number from 1, as the image is stored, to 8."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ORIENTATION = 0x0112
+#: from 5 on x and y change places; then these numbers mirror them
+_X, _Y = (2, 3, 6, 7), (3, 4, 7, 8)
+
+
+def orientation_of(image: Image.Image, path: str | Path) -> int:
+    """The number of an image that was opened but not decoded."""
+    from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
+
+    if image.format == "TIFF":
+        return 1  # all readers turn it themselves
+    exif = Image.Exif()  # the image's own getexif heeds XMP too, as viewers do not
+    with suppress(Exception):  # PIL raises whatever damaged bytes lead to; they tell nothing
+        exif.load(_of_png(path) if image.format == "PNG" else image.info.get("exif", b""))
+    number = exif.get(_ORIENTATION, 1)
+    return number if number in range(1, 9) else 1
+
+
+def _of_png(path: str | Path) -> bytes:
+    """What may stand behind the pixels, where PIL would find it only by decoding them all."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"eXIf":
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+        return file.read(min(int.from_bytes(head[:4], "big"), 1 << 20))
+
+
+def turned(points: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
+    """Points ``(N, 2)`` of a stored image of that size where its viewers show them."""
+    x, y = points[:, 0], points[:, 1]
+    if orientation > 4:
+        x, y, width, height = y, x, height, width
+    return np.stack((width - x if orientation in _X else x, height - y if orientation in _Y else y), 1)
+
+
+def turned_image(image: np.ndarray, orientation: int) -> np.ndarray:
+    """A stored image ``(H, W, C)`` as its viewers show it."""
+    image = image.swapaxes(0, 1) if orientation > 4 else image
+    return image[:: -1 if orientation in _Y else 1, :: -1 if orientation in _X else 1]

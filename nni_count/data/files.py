@@ -73,7 +73,7 @@ def find_files(folder: Path, suffix: str, *, prefix: str = "", ending: str = "")
         (path.stem.removeprefix(prefix).removesuffix(ending), path)
         for path in paths
         if path.suffix.lower() == suffix and path.stem.startswith(prefix) and path.stem.endswith(ending)
-        if not path.name.startswith(".")
+        if not path.name.startswith(".") and not path.is_fifo()  # which would be waited for
     )
 
 

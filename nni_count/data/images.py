@@ -46,6 +46,8 @@ def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int, b
 
     try:
         length = os.path.getsize(path)
+        if not os.path.isfile(path):
+            raise OSError(0, "no regular file")  # a pipe would be waited for
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, which is checked here
             with Image.open(path) as image:

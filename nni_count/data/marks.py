@@ -73,7 +73,7 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: has NaN or infinity in it; save the marks as whole numbers")
     clear = pixels[:, :, 3:] == 0
     pixels = pixels[:, :, :3]
-    marked = ~clear[:, :, 0] if clear.any() else (pixels > 0).any(2)
+    marked = ~clear[:, :, 0] if clear.any() else (pixels != 0).any(2)
     colours = np.zeros(int(marked.sum()), np.int64)
     for channel in range(pixels.shape[2]):
         kinds, places = np.unique(pixels[:, :, channel][marked], return_inverse=True)

@@ -56,7 +56,9 @@ class Clicks(LabelledData):
             try:
                 point = (table.number(x), table.number(y)) if x or y else None
                 if all(size):
-                    sizes[image] = (int(size[0]), int(size[1]))
+                    told = (int(size[0]), int(size[1]))
+                    if sizes.setdefault(image, told) != told:
+                        raise table.fault(number, f"the size of {image} as in a line before")
             except ValueError:
                 image = ""
             if not image or len(cells) > len(table.header):

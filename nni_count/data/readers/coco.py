@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.readers.own import UNNAMED, Document, LabelledData, Mark
-from nni_count.data.readers.text import json_keys, read_json, understood
+from nni_count.data.readers.own import Document, LabelledData, Mark, label_of
+from nni_count.data.readers.text import as_flag, as_id, as_number, json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -33,7 +33,7 @@ class COCO(LabelledData):
 
     def __init__(self, root: str | Path, *, annotations: str = "*", **common: Any):
         super().__init__(root, **common)
-        self.annotations = annotations
+        self.annotations, self.crowds = annotations, 0
         for path in _documents(self.root):
             if path.match(annotations) or path.match(annotations + ".json"):
                 part = _part(path)
@@ -71,9 +71,6 @@ class COCO(LabelledData):
                 else:
                     where = f"{path}: annotations[{place}] is of image_id {thing['image_id']!r}"
                     self.fault(DataError(f"{where}, which the file does not list; mend it"))
-        crowds = sum(bool(thing.get("iscrowd")) for found in things.values() for _, thing in found)
-        if crowds:
-            warnings.warn(f"{path}: {crowds} regions marked iscrowd, of unknown count, are left out", stacklevel=2)
         homes = [self.root / "images", path.parent, self.root]
         homes += [folder / path.stem.rpartition("_")[2] for folder in (self.root, self.root / "images")]
         document = Document(self, path, homes)
@@ -86,7 +83,10 @@ class COCO(LabelledData):
             marks = [mark for place, thing in things[number] for mark in self._marks(thing, kinds, place, path)]
             return document.sample(file, marks, (size[0], size[1]) if all(size) else None)
 
+        self.crowds = 0
         samples = self.gather(images, make)
+        if self.crowds:
+            warnings.warn(f"{path}: {self.crowds} regions marked iscrowd, of unknown count, are left out", stacklevel=2)
         if self.divides:  # else the images of another part may lie beside these
             document.check_others()
         return samples
@@ -104,19 +104,16 @@ class COCO(LabelledData):
         """Where a thing is, with its label, if it is counted."""
         with understood(path, f"COCO's annotations[{place}]"):
             kind = kinds[as_id(thing["category_id"])] if kinds else {}
-            label = str(kind.get("name") or UNNAMED)
-            if not self.wanted(label) or thing.get("iscrowd"):
+            label = label_of(kind.get("name"))
+            crowd = as_flag(thing.get("iscrowd"))
+            self.crowds += crowd
+            if not self.wanted(label) or crowd:
                 return []
             centre = _centre(thing, kind)
             if centre is None:
                 where = f"{path}: annotations[{place}] ({label})"
                 raise DataError(f"{where} has neither visible keypoints nor a bbox; mend or remove it")
             return [(label, centre)]
-
-
-def as_id(value: Any) -> str:
-    """An id as people see it, a number or a text."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray | None:
@@ -126,9 +123,9 @@ def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray | None:
     for chosen in (of_head.astype(bool) & (joints[:, 2] > 0), joints[:, 2] > 0):
         if chosen.any():
             return np.asarray(joints[chosen, :2].mean(0))
-    if not thing.get("bbox"):
+    if not isinstance(thing.get("bbox") or None, list):
         return None
-    x, y, width, height = map(float, thing["bbox"])
+    x, y, width, height = map(as_number, thing["bbox"])
     return np.array([x + width / 2, y + height / 2])
 
 

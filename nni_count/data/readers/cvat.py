@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from nni_count.data.files import find_files
 from nni_count.data.readers.own import Document, LabelledData, Mark
-from nni_count.data.readers.text import read_xml, understood, xml_root
+from nni_count.data.readers.text import as_flag, as_number, read_xml, understood, xml_root
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -47,16 +47,16 @@ class CVAT(LabelledData):
 
     def _marks(self, shape: Element, path: Path) -> list[Mark]:
         label, facts = shape.attrib["label"], shape.attrib
-        if not self.wanted(label) or facts.get("outside", "").lower() in ("1", "true"):
+        if not self.wanted(label) or as_flag(facts.get("outside")):
             return []
         if shape.tag == "points":  # one shape may hold several
             pairs = [pair.split(",") for pair in facts["points"].split(";")]
-            return [(label, [float(x), float(y)]) for x, y in pairs]
+            return [(label, [as_number(x), as_number(y)]) for x, y in pairs]
         if shape.tag == "box":
-            left, top, right, bottom = (float(facts[side]) for side in SIDES)
+            left, top, right, bottom = (as_number(facts[side]) for side in SIDES)
             return [(label, [(left + right) / 2, (top + bottom) / 2])]
         if shape.tag == "ellipse":
-            return [(label, [float(facts["cx"]), float(facts["cy"])])]
+            return [(label, [as_number(facts["cx"]), as_number(facts["cy"])])]
         raise DataError(
             f"{path}: {shape.tag} is no points, box or ellipse; mark points, or give another label with --data.label"
         )

@@ -24,6 +24,11 @@ UNNAMED = "unnamed"
 Mark = tuple[str, Sequence[float] | np.ndarray]
 
 
+def label_of(value: Any) -> str:
+    """The label that a document tells, which may be the number 0; :data:`UNNAMED` where it tells none."""
+    return UNNAMED if value is None else str(value).strip() or UNNAMED
+
+
 class OwnData(Dataset):
     """Own data of which, unless files say otherwise, a seeded share of the images is for testing.
 

@@ -42,6 +42,8 @@ def read_bytes(path: Path) -> bytes:
         DataError: the file is missing or too large.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(0, "no regular file")  # a pipe would be waited for
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -97,7 +99,10 @@ def json_keys(path: Path) -> set[str]:
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """An XML document; one that declares entities, which could grow without bound or name files, is refused."""
+    """An XML document, with tags in small letters.
+
+    One that declares entities, which could grow without bound or name files, is refused.
+    """
     data = read_bytes(path)
     # annotations have no document type; a NUL betrays UTF-16, in which it could hide
     if b"<!DOCTYPE" in data or b"\0" in data:
@@ -105,7 +110,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     with understood(path, "XML"):
         root = ElementTree.fromstring(data)
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]  # of a namespace
+        element.tag = element.tag.rpartition("}")[2].lower()  # of a namespace
     return root
 
 
@@ -117,10 +122,34 @@ def xml_root(path: Path) -> str:
             for piece in iter(lambda: file.read(64), b""):  # no more than the root is parsed
                 parser.feed(piece)
                 for event in parser.read_events():
-                    return str(event[1].tag).rpartition("}")[2]  # type: ignore[union-attr, misc]
+                    return str(event[1].tag).rpartition("}")[2].lower()  # type: ignore[union-attr, misc]
     except (OSError, ElementTree.ParseError, LookupError, ValueError):
         pass
     return ""
+
+
+def as_number(text: Any) -> float:
+    """A number, or its text; a ValueError where it is none, as Python's ``1_0``."""
+    if "_" in str(text):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
+
+
+def as_flag(value: Any) -> bool:
+    """Yes or no, of a document that may have them as truths, numbers or their texts, or nothing for no.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    word = "" if value is None else as_id(value).strip().lower()
+    if word not in ("", "0", "false", "1", "true"):
+        raise ValueError(f"{value!r} is neither 0 nor 1")
+    return word in ("1", "true")
+
+
+def as_id(value: Any) -> str:
+    """An id as people see it, a number or a text."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 class Table:
@@ -173,9 +202,9 @@ class Table:
         Raises:
             ValueError: it is none.
         """
-        if "_" in cell or (self.separator == "," and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", cell)):
+        if self.separator == "," and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", cell):
             raise ValueError(cell)
-        return float(cell.replace(",", "."))
+        return as_number(cell.replace(",", "."))
 
     def fault(self, number: int, expected: str, remedy: str = "mend the line") -> DataError:
         """What a row is not."""

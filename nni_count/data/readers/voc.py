@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from nni_count.data.files import composed, find_files, find_folder, find_images, natural
-from nni_count.data.readers.own import UNNAMED, LabelledData, Mark
-from nni_count.data.readers.text import read_lines, read_xml, understood, xml_root
+from nni_count.data.readers.own import LabelledData, Mark, label_of
+from nni_count.data.readers.text import as_number, read_lines, read_xml, understood, xml_root
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -84,11 +84,11 @@ class VOC(LabelledData):
 
     def _marks(self, thing: Element, number: int, path: Path) -> list[Mark]:
         """The centre of an object's box with its label, where it is counted."""
-        label = (thing.findtext("name") or UNNAMED).strip()
+        label = label_of(thing.findtext("name"))
         if not self.wanted(label):
             return []
         try:
-            left, top, right, bottom = (float(thing.findtext(f"bndbox/{side}") or "") for side in SIDES)
+            left, top, right, bottom = (as_number(thing.findtext(f"bndbox/{side}") or "") for side in SIDES)
         except ValueError:
             raise DataError(
                 f"{path}: object {number} ({label}) has no bndbox of the numbers {', '.join(SIDES)}; mend or remove it"

@@ -1,7 +1,11 @@
 """Marks and annotations as other people's programs write them: read, or refused with the place and the remedy."""
 
+import itertools
 import json
+import os
+import signal
 import unicodedata
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -73,6 +77,14 @@ def test_marks_of_32_bits_and_floats_are_read(tmp_path):
     for name, dtype in (("a", np.int32), ("b", np.float32)):
         Image.fromarray(grid(20, 4, 8, dtype)).save(tmp_path / f"{name}.tif")
         assert len(read_marks(tmp_path / f"{name}.tif")[0]) == 20
+
+
+def test_marks_below_0_are_marks(tmp_path):
+    for dtype in (np.int8, np.int16, np.int32, np.float32):
+        marks = grid(20, 4, 8, np.int32)
+        marks[marks == marks.max()] = -1
+        cv2.imwrite(str(tmp_path / "a.tif"), np.where(marks > 0, marks % 100 + 1, marks).astype(dtype))
+        assert len(read_marks(tmp_path / "a.tif")[0]) == 20, dtype
 
 
 def blurred():
@@ -190,6 +202,13 @@ def test_tables_of_clicks_as_spreadsheets_write_them(tmp_path, text):
         ("image;x;y\np0.png;1.234,5;6\n", "line 2: expected image"),
         ("place,x,y\np0,1,5\n", "no image is called table; .* names its columns image, x and y .*found: place, x, y"),
         ("image,left,top\np0.png,1,5\n", "names its columns image, x and y"),
+        *(
+            (
+                f"image,x,y,image_width,image_height\np0.png,1,5,{a}\np0.png,1,6,\np0.png,1,7,{b}\n",
+                "line 4: expected the size",
+            )
+            for a, b in itertools.permutations((f"{WIDTH},{HEIGHT}", f"{2 * WIDTH},{2 * HEIGHT}"))
+        ),
         ("image,x,y\np0.png,1,5\nP0.PNG,1,5\n", "'p0.png' and 'P0.PNG' are one image"),
     ],
 )
@@ -295,6 +314,9 @@ BOX = {"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 2]}
         ),
         ({"annotations": [{**BOX, "bbox": [1, 2]}]}, r"annotations\[0\]"),
         ({"annotations": [{**BOX, "keypoints": [1, 2]}]}, r"annotations\[0\]"),
+        ({"annotations": [{**BOX, "bbox": "1234"}]}, r"annotations\[0\] \(cell\) has neither"),
+        ({"annotations": [{**BOX, "bbox": ["1_0", 2, 3, 4]}]}, r"annotations\[0\] \('1_0' is no number"),
+        ({"annotations": [{**BOX, "iscrowd": "maybe"}]}, r"annotations\[0\] \('maybe' is neither 0 nor 1"),
         ({"annotations": [{**BOX, "category_id": 9}]}, r"annotations\[0\] \(it has no '9'\)"),
         ({"annotations": None}, r"not understood as COCO \(of another shape\)"),
         ({"annotations": [{**BOX, "image_id": 9}]}, r"annotations\[0\] is of image_id 9"),
@@ -326,6 +348,25 @@ def test_coco_takes_ids_as_people_read_them_and_null_as_nothing(tmp_path):
 def test_coco_says_that_crowds_are_left_out(tmp_path):
     with pytest.warns(UserWarning, match=r"a.json: 1 regions marked iscrowd"):
         assert open_data(coco(tmp_path, annotations=[BOX, {**BOX, "iscrowd": 1}])).samples("all")[0].count == 1
+    for crowd, count in ((False, 2), ("0", 2), (0.0, 2), ("false", 2), (None, 2), ("1", 1), (1.0, 1), ("True", 1)):
+        dataset = open_data(coco(tmp_path, annotations=[BOX, {**BOX, "iscrowd": crowd}]))
+        with nullcontext() if count == 2 else pytest.warns(UserWarning, match="1 regions"):
+            assert dataset.samples("all")[0].count == count, crowd
+
+
+def test_the_number_0_is_a_label_and_nothing_or_a_blank_is_none(tmp_path):
+    for name, found in ((0, "0"), ("0", "0"), (None, None), ("", None), (" ", None)):
+        for folder in ("coco", "labelme", "voc"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        coco(tmp_path / "coco", categories=[{"id": 3, "name": name}])
+        photos(tmp_path / "labelme", "a.jpg")
+        labelme(tmp_path / "labelme" / "a.json", {"label": name, "points": [[3, 4]]})
+        voc(tmp_path / "voc", "a", ("" if name is None else name, 5, 6))
+        for folder in ("coco", "labelme", "voc"):
+            labels = open_data(tmp_path / folder).samples("all")[0].labels
+            assert (labels if labels is None else labels.tolist()) == (found and [found]), (folder, name)
+            if found:
+                assert open_data(tmp_path / folder, label=0).samples("all")[0].count == 1
 
 
 def test_a_key_that_occurs_twice_is_refused(tmp_path):
@@ -383,6 +424,14 @@ def test_cvat_counts_what_is_in_the_picture(tmp_path):
     gone = box.format("outside") + box.format("outside").replace('"1" xtl', '"True" xtl')
     found = counts(cvat(tmp_path, gone, box.format("occluded"), ellipse))
     assert found == {"a.jpg": [[2, 2], [9, 8]]}
+    assert (
+        len(counts(cvat(tmp_path, *(box.format("outside").replace("1", no, 1) for no in ("0", "False", ""))))["a.jpg"])
+        == 3
+    )
+    wrong = box.format("outside").replace("1", "maybe", 1), box.format("occluded").replace('xbr="3"', 'xbr="1_0"')
+    for shape in wrong:
+        with pytest.raises(DataError, match=r"annotations.xml: .*(maybe|1_0)"):
+            counts(cvat(tmp_path, shape))
     for shape in ('<polygon label="a" points="1,2;3,4"/>', '<points label="a" points="1,2;3"/>', '<box label="a"/>'):
         with pytest.raises(DataError, match=r"annotations.xml: "):
             counts(cvat(tmp_path, shape))
@@ -427,6 +476,40 @@ def test_voc_of_labelimg_with_three_classes_and_lists_of_parts(tmp_path):
     path.write_text(path.read_text().replace("<ymax>8</ymax>", ""))
     with pytest.raises(DataError, match=r"c.xml: object 1 \(cow\) has no bndbox of the numbers .*; mend or remove it"):
         open_data(tmp_path).samples("test")
+
+
+def test_voc_whatever_the_capitals_of_its_tags_and_no_numbers_but_numbers(tmp_path):
+    path = voc(tmp_path, "a", ("cow", 5, 6))
+    text = path.read_text()
+    for old, new in (("object>", "Object>"), ("bndbox", "BndBox"), ("annotation", "Annotation")):
+        path.write_text(text.replace(old, new))
+        assert counts(tmp_path) == {"a.jpg": [[5, 6]]}, new
+    path.write_text(text.replace("<xmin>3<", "<xmin>0_3<"))
+    with pytest.raises(DataError, match=r"object 1 \(cow\) has no bndbox of the numbers"):
+        counts(tmp_path)
+
+
+def test_a_pipe_is_no_file_and_not_waited_for(tmp_path):
+    def waited(*_):
+        pytest.fail("waits for a pipe")
+
+    photos(tmp_path, "images/a.jpg", "images/b.jpg")
+    (tmp_path / "t.csv").write_text("image,x,y\na,1,2\nb,1,2\n")
+    for name in ("list.txt", "c.xml", "c.json", "c.csv"):  # of which only the first is asked for
+        os.mkfifo(tmp_path / name)
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(20)
+    try:
+        assert len(counts(tmp_path)) == 2
+        with pytest.raises(DataError, match=r"list.txt: cannot be read \(no regular file\)"):
+            open_data(tmp_path, test_list=tmp_path / "list.txt").samples("test")
+        (tmp_path / "images" / "b.jpg").unlink()
+        os.mkfifo(tmp_path / "images" / "b.jpg")
+        with pytest.raises(DataError, match=r"b.jpg: cannot be read \(no regular file\)"):
+            counts(tmp_path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(("outside", "kept"), [("drop", ["b"]), ("clamp", ["a", "b"]), ("keep", ["a", "b"])])

@@ -5,29 +5,22 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-_ORIENTATION = 0x0112
 #: from 5 on x and y change places; then these numbers mirror them
 _X, _Y = (2, 3, 6, 7), (3, 4, 7, 8)
 
 
-def orientation_of(image: Image.Image, path: str | Path) -> int:
-    """The number of an image that was opened but not decoded."""
+def orientation_of(image: Any, path: str | Path) -> int:
+    """The number of an image that PIL has opened and not decoded; of a TIFF 1, since all readers turn it themselves."""
     from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
 
-    if image.format == "TIFF":
-        return 1  # all readers turn it themselves
     exif = Image.Exif()  # the image's own getexif heeds XMP too, as viewers do not
     with suppress(Exception):  # PIL raises whatever damaged bytes lead to; they tell nothing
         exif.load(_of_png(path) if image.format == "PNG" else image.info.get("exif", b""))
-    number = exif.get(_ORIENTATION, 1)
-    return number if number in range(1, 9) else 1
+    return next((number for number in range(2, 9) if number == exif.get(0x0112)), 1)
 
 
 def _of_png(path: str | Path) -> bytes:

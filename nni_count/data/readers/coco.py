@@ -105,8 +105,7 @@ class COCO(LabelledData):
         with understood(path, f"COCO's annotations[{place}]"):
             kind = kinds[as_id(thing["category_id"])] if kinds else {}
             label = label_of(kind.get("name"))
-            crowd = as_flag(thing.get("iscrowd"))
-            self.crowds += crowd
+            self.crowds += (crowd := as_flag(thing.get("iscrowd")))
             if not self.wanted(label) or crowd:
                 return []
             centre = _centre(thing, kind)

@@ -130,9 +130,7 @@ def xml_root(path: Path) -> str:
 
 def as_number(text: Any) -> float:
     """A number, or its text; a ValueError where it is none, as Python's ``1_0``."""
-    if "_" in str(text):
-        raise ValueError(f"{text!r} is no number")
-    return float(text)
+    return float(str(text).replace("_", " _ "))
 
 
 def as_flag(value: Any) -> bool:

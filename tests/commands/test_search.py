@@ -256,7 +256,13 @@ def test_a_checkpoint_of_another_strategy_is_refused(searched, tmp_path):
     run(tmp_path / "run", RandomOneShot(candidates=1), space=DisturbedSpace, max_epochs=1)
     with pytest.raises(RunError, match=r"was begun with strategy\.class_path .*RandomOneShot.*; resume with"):
         run(tmp_path / "run", DARTS(), space=DisturbedSpace, resume=True)
-    shutil.copy(searched[1] / "checkpoints" / "last.ckpt", tmp_path / "run" / "checkpoints" / "last.ckpt")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    shutil.copy(searched[1] / "checkpoints" / "last.ckpt", last)
+    with pytest.raises(RunError, match=r"last\.ckpt: is of a run with space\.class_path .*; put back the one of this"):
+        run(tmp_path / "run", RandomOneShot(candidates=1), space=DisturbedSpace, max_epochs=3, resume=True)
+    state = torch.load(last, weights_only=True)
+    del state["settings"]  # as an earlier version wrote it
+    torch.save(state, last)
     with pytest.raises(RunError, match=r"last\.ckpt: is of another space or strategy than DisturbedSpace and Random"):
         run(tmp_path / "run", RandomOneShot(candidates=1), space=DisturbedSpace, max_epochs=3, resume=True)
 

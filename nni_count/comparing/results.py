@@ -15,6 +15,7 @@ from nni_count.runs.plain import read_json
 
 #: what a trial costs, beside how good its network is
 COSTS = ("parameters", "flops", "search_seconds", "memory_mb")
+NONE = {"candidates": 0, "seconds": 0.0}  # the verification of a run without one
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ def of_folder(folder: Path) -> Result:
         metric = facts["main_metric"]
         names = [name for name in (metric, "rmse", *COSTS) if name != "rmse" or name in facts]
         figures = {name: float(facts[name]) for name in names}
-        if not np.isfinite(list(figures.values())).all():
-            raise ValueError(f"figures are {figures}")
+        verified = facts.get("verification") or NONE
+        others = [*map(float, facts.get("trainings", [])), *(float(verified[name]) for name in NONE)]
+        if not np.isfinite([*figures.values(), *others]).all():
+            raise ValueError(f"figures are {figures}, {others}")
+        hash(facts["seed"])  # runs of one seed are set beside one another
         larger = facts.get("larger_is_better", False)  # earlier ones, all of counting, do not say
         return Result(str(facts["strategy"]), facts["seed"], figures, metric, larger, facts, folder)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from nni_count.comparing.published import counterpart, notes
-from nni_count.comparing.results import COSTS, Result, by_strategy
-
-NONE = {"candidates": 0, "seconds": 0.0}  # of a run without verification
+from nni_count.comparing.results import COSTS, NONE, Result, by_strategy
 
 
 def strategy_rows(results: Sequence[Result]) -> list[dict[str, Any]]:

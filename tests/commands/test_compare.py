@@ -307,6 +307,9 @@ def test_foreign_results_are_a_line_each_and_the_others_are_compared(tmp_path):
         "network": (None, [], 3),
         "evaluations": ("x", {}),
         "data": ([1],),
+        "seed": ([1], {}),
+        "trainings": (3, "x", [None], [[1]], [float("nan")]),
+        "verification": (3, [1], "x", {"a": 1}, {"candidates": 1, "seconds": "x"}, {"seconds": 1}),
     }.items():
         contents += [json.dumps({**facts, name: value}) for value in values]
     runs = []

@@ -80,8 +80,7 @@ class Step:
 
     def loss(self, alone: bool) -> torch.Tensor:
         """On the half for α and β, or on that for the weights; those alone learn, but with NNI's own strategies."""
-        if self.module.training_module.architecture:
-            learn_alone(self.module.training_module.architecture, self.space, alone)
+        learn_alone(self.module.training_module.architecture, self.space, alone)
         self.module.resample()
         loss: torch.Tensor = self.space.loss(self.space(self.images), self.targets)
         return loss

@@ -83,8 +83,7 @@ class SearchStep:
     def run(self) -> None:
         architecture = self.module.training_module.architecture
         for alone, (optimizer, images, targets) in zip((True, False), self.phases, strict=True):
-            if architecture:  # NNI's own strategies compute all gradients in both phases
-                learn_alone(architecture, self.space, alone)
+            learn_alone(architecture, self.space, alone)
             self.module.resample()
             optimizer.zero_grad()
             with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):

@@ -45,30 +45,30 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 def given(options: Sequence[str]) -> dict[str, Any]:
     """The settings of options and of configurations, by the names under which they stand there."""
-    found: dict[str, Any] = {}
-    for name, value in _pairs(options):
-        found |= dict(_flat(read_configuration(Path(value)))) if name == "config" else {name: value}
-    return found
+    return {name: value for _, name, value in _placed(options)}
 
 
-def _pairs(options: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The names and values of the command line."""
+def _placed(options: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """Where each setting stands (a configuration's path, or nothing for the command line), its name and its value."""
     for option, after in zip(options, [*options[1:], "--"], strict=False):
         key, equals, value = option.partition("=")
-        if key.startswith("--"):
-            yield key[2:], value if equals else ("true" if after.startswith("--") else after)
+        if not key.startswith("--"):
+            continue
+        value = value if equals else ("true" if after.startswith("--") else after)
+        if key == "--config":
+            yield from ((value, name, inner) for name, inner in _flat(read_configuration(Path(value))))
+        else:
+            yield "", key[2:], value
 
 
-def _twice(options: Sequence[str], own: Container[str]) -> Iterator[str]:
+def _twice(placed: Sequence[tuple[str, str, Any]], own: Container[str]) -> Iterator[str]:
     """Settings that stand in one place under two names, of which one would be lost."""
-    files = [_flat(read_configuration(Path(value))) for name, value in _pairs(options) if name == "config"]
-    for names in map(dict, (_pairs(options), *files)):
-        by_meaning: dict[str, list[str]] = {}
-        for name in sorted(names):
-            by_meaning.setdefault(dotted(name, own), []).append(name)
-        yield from (
-            f"{' and '.join(same)}: are one setting; give one of them" for same in by_meaning.values() if len(same) > 1
-        )
+    by_meaning: dict[tuple[str, str], set[str]] = {}
+    for place, name, _ in placed:
+        by_meaning.setdefault((place, dotted(name, own)), set()).add(name)
+    for same in by_meaning.values():
+        if len(same) > 1:
+            yield f"{' and '.join(sorted(same))}: are one setting; give one of them"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,7 +92,8 @@ def check(function: str, options: Sequence[str]) -> list[str]:
     Raises:
         SettingError: naming all values that are outside the ranges beside their settings, and all unknown names.
     """
-    found, thing = given(options), find(function)
+    placed, thing = [*_placed(options)], find(function)
+    found = {name: value for _, name, value in placed}
     if thing is None:  # another package's, which says itself what it takes
         return [*found]
     own = settings(thing)
@@ -104,7 +105,7 @@ def check(function: str, options: Sequence[str]) -> list[str]:
         # behind a dot, a class of somebody else's may take more than its source says
         if "." not in name and dotted(name, own) not in known and (close := get_close_matches(name, names, 1, 0.8)):
             faults.append(f"--{name}: unknown; did you mean --{close[0]}?")
-    if faults := [*faults, *_twice(options, own)]:
+    if faults := [*faults, *_twice(placed, own)]:
         raise SettingError("; ".join(faults))
     return [*found]
 

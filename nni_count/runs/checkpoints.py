@@ -39,9 +39,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Write it beside its place; the one that was there becomes ``previous.ckpt``."""
         path = Path(path)
         data = io.BytesIO()
-        torch.save(
-            {**checkpoint, "settings": self.settings}, data
-        )  # into a file, it tells of a full one in words of its own
+        # into a file, it tells of a full one in words of its own
+        torch.save({**checkpoint, "settings": self.settings}, data)
         with whole(path) as temporary:
             temporary.write_bytes(data.getbuffer())
             if path.is_file():

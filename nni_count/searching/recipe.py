@@ -27,9 +27,12 @@ def searched(space: Space, task: Task, distance: WeightedSum | None) -> Objectiv
 
 
 def learn_alone(architecture: Sequence[nn.Parameter], space: nn.Module, alone: bool) -> None:
-    """Let a backward pass reach α and β alone, or all but them: the gradients of the others would be thrown away."""
+    """Let a backward pass reach α and β alone, or all but them: the gradients of the others would be thrown away.
+
+    Where a strategy does not say which those are, as NNI's own, it reaches all.
+    """
     own = {*architecture}
-    for parameter in {*space.parameters()} | own:
+    for parameter in {*space.parameters()} | own if own else ():
         parameter.requires_grad_((parameter in own) == alone)
 
 
@@ -83,8 +86,7 @@ class SpaceTraining(LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         half = "architecture" if batch is self._held_out else "weights"
-        if self.architecture:
-            learn_alone(self.architecture, cast(nn.Module, self.model), half == "architecture")
+        learn_alone(self.architecture, cast(nn.Module, self.model), half == "architecture")
         return self._loss(batch, half)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:

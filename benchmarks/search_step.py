@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from nni_count.searching.recipe import SpaceTraining, learn_alone
+from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.task import usual_task
 from nni_count.training.settings import Recipe
 from search_spaces import AMSNetSpace
@@ -80,9 +80,12 @@ class Step:
 
     def loss(self, alone: bool) -> torch.Tensor:
         """On the half for α and β, or on that for the weights; those alone learn, but with NNI's own strategies."""
-        learn_alone(self.module.training_module.architecture, self.space, alone)
+        training = self.module.training_module
+        if training.halves:
+            training.halves.learn(architecture=alone)
         self.module.resample()
-        loss: torch.Tensor = self.space.loss(self.space(self.images), self.targets)
+        estimate = training.recorded(self.images, alone) if training.recorded else self.space(self.images)
+        loss: torch.Tensor = self.space.loss(estimate, self.targets)
         return loss
 
     def run(self) -> float:

@@ -49,6 +49,7 @@ class AMSNetSpace(ModelSpace):
     extraction_cell: ClassVar[type[SearchedCell]] = SearchedExtraction
     fusion_cell: ClassVar[type[SearchedCell]] = SearchedFusion
     pyramid_levels: ClassVar[int] = 3
+    recorded: ClassVar[bool] = True
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)

@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_count.runs.ranges import Range, check
+from nni_count.searching.halves import Halves
 from nni_count.searching.nni import (
     DartsLightningModule,
     GumbelDartsLightningModule,
@@ -37,7 +38,7 @@ class DartsModule(KnownChoices, DartsLightningModule):
 
     def set_model(self, model: ModelSpace) -> None:
         super().set_model(model)
-        self.training_module.architecture = self.arch_parameters()
+        self.training_module.halves = Halves(self.arch_parameters(), model)
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(

@@ -71,6 +71,16 @@ class Leaving:
         self.others = [(number, operations[number]) for number in beside if number not in taken]
         self._statistics: tuple[Tensor, Tensor, Tensor] | None = None
 
+    def of_rows(self, weights: Tensor) -> Tensor:
+        """Those ``(candidates, edges)`` of the candidates that are computed together."""
+        self.rows = _on(self.rows, weights.device)
+        return weights[self.rows]
+
+    def of_skips(self, weights: Tensor) -> Tensor:
+        """The sum ``(edges,)`` of those of the candidates that skip."""
+        self.skips = _on(self.skips, weights.device)
+        return weights[self.skips].sum(0)
+
     def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, variance and number of batches of all norms side by side; those of each norm become views of them."""
         found = self._statistics
@@ -85,10 +95,14 @@ class Leaving:
         return found
 
 
-def _index(numbers: list[int]) -> list[int] | slice:
+def _index(numbers: list[int]) -> Tensor | slice:
     """Numbers as an index; as a slice where they follow one another, which is faster."""
     following = numbers == list(range(numbers[0], numbers[-1] + 1)) if numbers else False
-    return slice(numbers[0], numbers[-1] + 1) if following else numbers
+    return slice(numbers[0], numbers[-1] + 1) if following else torch.tensor(numbers, dtype=torch.long)
+
+
+def _on(index: Tensor | slice, device: torch.device) -> Tensor | slice:
+    return index if isinstance(index, slice) else index.to(device)
 
 
 #: a cell → what leaves its nodes; not in the cell, whose copies would copy all of its layers
@@ -171,7 +185,7 @@ def leave(features: Tensor, leaving: Leaving, betas: Tensor) -> list[Tensor]:
     made = [step(active, kinds).movedim(1, 3) for step, kinds in leaving.calls]
     rows = torch.cat([*made, share.to(made[0].dtype)], 3).flatten(0, 2)  # in mixed precision those of the convolutions
     weights = _probabilities(leaving.edges).T * betas  # (candidates, edges)
-    mixed = _mix(rows, leaving, weights[leaving.rows], weights[leaving.skips].sum(0))
+    mixed = _mix(rows, leaving, leaving.of_rows(weights), leaving.of_skips(weights))
     outputs = [part.movedim(3, 1) for part in mixed.view(*share.shape[:3], len(leaving.edges), -1).unbind(3)]
     for number, operations in leaving.others:
         for edge, operation in enumerate(operations):

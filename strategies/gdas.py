@@ -22,8 +22,10 @@ class Draws(SharedGumbelSoftmax):
     def __init__(self) -> None:
         super().__init__()
         self.drawn: dict[Tensor, tuple[int, Tensor]] = {}
+        self._before: list[Tensor] = []
 
     def clear(self) -> None:
+        self._before = list(self.noise) or self._before
         super().clear()
         self.drawn.clear()
 
@@ -31,15 +33,24 @@ class Draws(SharedGumbelSoftmax):
     def forward(self, inputs: Tensor) -> tuple[int, Tensor]:  # type: ignore[override]
         """The number of the entry, and its derivative by α; kept, since many layers share an α."""
         if inputs not in self.drawn:
-            if inputs not in self.noise:
-                exponential = torch.empty_like(inputs, dtype=torch.float32).exponential_()
-                self.noise[inputs] = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
-            soft = torch.softmax((inputs.float() + self.noise[inputs]) / self.tau, self.dim)
-            number = int(soft.argmax())
-            slope = soft * -soft[number]
-            slope[number] += soft[number]
-            self.drawn[inputs] = number, slope / self.tau
+            # with all that the phase before drew: a GPU has to be waited for once, not for each α
+            self._draw([alpha for alpha in dict.fromkeys([*self._before, inputs]) if alpha not in self.drawn])
         return self.drawn[inputs]
+
+    def _draw(self, alphas: list[Tensor]) -> None:
+        for alpha in alphas:
+            if alpha not in self.noise:
+                exponential = torch.empty_like(alpha, dtype=torch.float32).exponential_()
+                self.noise[alpha] = -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
+        alike = [[alpha for alpha in alphas if len(alpha) == size] for size in sorted({len(alpha) for alpha in alphas})]
+        rows = [torch.stack([alpha.float() + self.noise[alpha] for alpha in some]) / self.tau for some in alike]
+        softs = [torch.softmax(row, 1) for row in rows]
+        largest = [soft.argmax(1, keepdim=True) for soft in softs]
+        numbers = iter(torch.cat(largest).flatten().tolist())
+        for some, soft, number in zip(alike, softs, largest, strict=True):
+            entry = soft.gather(1, number)
+            slopes = (soft * -entry).scatter_add_(1, number, entry) / self.tau
+            self.drawn.update((alpha, (next(numbers), slope)) for alpha, slope in zip(some, slopes, strict=True))
 
 
 class _StraightThrough(torch.autograd.Function):

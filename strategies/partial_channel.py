@@ -5,14 +5,39 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 
 import torch
+from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_count.errors import SettingError
 from nni_count.runs.ranges import Range, check
-from nni_count.searching.nni import LayerChoice, ModelSpace
-from strategies.darts import DARTS
+from nni_count.searching.nni import DartsLightningModule, LayerChoice, ModelSpace
+from nni_count.searching.recording import Recorded
+from strategies.darts import DARTS, DartsModule
 from strategies.fused import fuse
 from strategies.partial_layer import REMEDY, Channels, PartialLayer, narrow
+
+
+class PartialModule(DartsModule):
+    """Draws other channels before each phase; on a CUDA device the pass through the space is recorded where it may be.
+
+    Args:
+        channels: of all layers.
+        others: as for :class:`DartsModule`.
+    """
+
+    def __init__(self, *others: Any, channels: Channels, **settings: Any):
+        super().__init__(*others, **settings)
+        self.channels = channels
+
+    def set_model(self, model: ModelSpace) -> None:
+        super().set_model(model)
+        if getattr(model, "recorded", False):
+            self.training_module.recorded = Recorded(model)
+
+    def resample(self) -> dict[str, Any]:
+        self.channels.redraw()
+        sample: dict[str, Any] = super().resample()
+        return sample
 
 
 class PartialChannel(DARTS):
@@ -62,6 +87,9 @@ class PartialChannel(DARTS):
     def default_mutation_hooks(self) -> list[Any]:
         self._shared = Channels(self.k, self.channels == "random")
         return [self._partial, *super().default_mutation_hooks()]
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> DartsLightningModule:
+        return PartialModule(training_module, channels=self._shared, **self.module_settings())
 
     def _partial(self, module: nn.Module, name: str, memo: dict[str, Any], settings: dict[str, Any]) -> Any:
         """A mutation hook; None leaves a choice to the next one."""

@@ -85,6 +85,11 @@ class Channels:
         self.drawn[total] = self.drawn[total].to(features.device)
         return self.drawn[total]
 
+    def redraw(self) -> None:
+        """Draw all anew, into the same tensors, from which a recorded pass reads."""
+        for total, drawn in self.drawn.items():
+            drawn.copy_(self._draw(total), non_blocking=True)
+
     def _draw(self, total: int) -> Tensor:
         # on the CPU, so that a seed draws the same on every device
         return torch.randperm(total)[: total // self.k].sort().values
@@ -136,8 +141,7 @@ class PartialLayer(DifferentiableMixedLayer):
         return self.channels.rejoin(features, super().forward(self.channels.share(features)))
 
     def resample(self, memo: Any) -> dict[str, Any]:
-        """Before each phase other channels are drawn."""
-        self.channels.drawn.clear()
+        """Nothing is drawn here: the channels are those of all layers, see :class:`PartialModule`."""
         return {}
 
     def freeze(self, sample: Any) -> nn.Module:

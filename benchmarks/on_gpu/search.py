@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nni_count.searching.nni import nni_strategies
-from nni_count.searching.recipe import SpaceTraining, learn_alone
+from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.task import usual_task
 from nni_count.training.settings import Recipe
 from on_gpu.device import CPU
@@ -81,13 +81,14 @@ class SearchStep:
         return images.to(memory_format=layout), torch.rand(sizes.batch, 1, sizes.crop, sizes.crop, device=self.device)
 
     def run(self) -> None:
-        architecture = self.module.training_module.architecture
+        training = self.module.training_module
         for alone, (optimizer, images, targets) in zip((True, False), self.phases, strict=True):
-            learn_alone(architecture, self.space, alone)
+            if training.halves:
+                training.halves.learn(architecture=alone)
             self.module.resample()
             optimizer.zero_grad()
             with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-                estimate = self.space(images)
+                estimate = training.recorded(images, alone) if training.recorded else self.space(images)
             self.space.loss(estimate.float(), targets).backward()
             optimizer.step()
 

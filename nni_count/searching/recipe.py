@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from nni_count.errors import TrainingError
 from nni_count.losses import create_loss
 from nni_count.losses.weighted import WeightedSum
+from nni_count.searching.halves import Halves
 from nni_count.searching.nni import LightningModule
+from nni_count.searching.recording import Recorded
 from nni_count.searching.space import Space
 from nni_count.tasks.task import Task
 from nni_count.training.objective import Objective
@@ -24,16 +26,6 @@ def searched(space: Space, task: Task, distance: WeightedSum | None) -> Objectiv
     if distance is None:
         return Objective(task, space.loss, space.map_stride)
     return Objective(task, distance, space.map_stride, {"sppl": space.loss})
-
-
-def learn_alone(architecture: Sequence[nn.Parameter], space: nn.Module, alone: bool) -> None:
-    """Let a backward pass reach α and β alone, or all but them: the gradients of the others would be thrown away.
-
-    Where a strategy does not say which those are, as NNI's own, it reaches all.
-    """
-    own = {*architecture}
-    for parameter in {*space.parameters()} | own if own else ():
-        parameter.requires_grad_((parameter in own) == alone)
 
 
 class SpaceTraining(LightningModule):
@@ -55,8 +47,9 @@ class SpaceTraining(LightningModule):
         self.epochs = epochs
         self.penalty = penalty
         self.distance = None if recipe.loss is None else create_loss(recipe.loss)
-        #: what alone learns from the half for the architecture, and from nothing else; a strategy may say so
-        self.architecture: Sequence[nn.Parameter] = ()
+        #: what learns from which half, and a faster way through the space; a strategy may give them
+        self.halves: Halves | None = None
+        self.recorded: Recorded | None = None
         self._held_out: Any = None
 
     @property
@@ -86,7 +79,8 @@ class SpaceTraining(LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         half = "architecture" if batch is self._held_out else "weights"
-        learn_alone(self.architecture, cast(nn.Module, self.model), half == "architecture")
+        if self.halves:
+            self.halves.learn(architecture=half == "architecture")
         return self._loss(batch, half)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
@@ -95,7 +89,8 @@ class SpaceTraining(LightningModule):
     def _loss(self, batch: list[Tensor], half: str) -> Tensor:
         images, targets, *points = batch
         model = cast(Space, self.model)
-        output = model(images.contiguous(memory_format=torch.channels_last))
+        images = images.contiguous(memory_format=torch.channels_last)
+        output = self.recorded(images, half == "architecture") if self.recorded else model(images)
         loss = searched(model, self.task, self.distance).of(images, *points)(output, targets)
         if not torch.isfinite(loss):
             raise TrainingError(

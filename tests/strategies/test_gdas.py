@@ -9,7 +9,7 @@ from nni_count.errors import SettingError
 from nni_count.searching.nni import read_probabilities
 from search_spaces import AMSNetSpace
 from strategies import GDAS
-from strategies.gdas import SampledLayer, WeightedInput
+from strategies.gdas import Draws, SampledLayer, WeightedInput
 
 IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -172,3 +172,20 @@ def test_the_drawn_output_is_handed_on_without_a_copy(module):
         layer[name].register_forward_hook(lambda module, inputs, output: made.append(output))
     output = layer(torch.rand(1, 1, 8, 8))
     assert output.data_ptr() == made[0].data_ptr()
+
+
+def test_what_is_drawn_together_is_what_is_drawn_alone():
+    alphas = [torch.randn(size) for size in (9, 6, 9, 4, 6)]
+    found = []
+    for together in (False, True):
+        draws = Draws()
+        draws.tau = 2.0
+        for phase in range(3):
+            torch.manual_seed(phase)
+            draws.clear()
+            if not together:
+                draws._before = []
+            found.append([(number, slope) for number, slope in map(draws, alphas)])
+    for alone, joined in zip(found[:3], found[3:], strict=True):
+        assert [number for number, _ in alone] == [number for number, _ in joined]
+        torch.testing.assert_close([slope for _, slope in alone], [slope for _, slope in joined], rtol=0, atol=0)

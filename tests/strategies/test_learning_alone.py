@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_space import SmallSpace
 
-from nni_count.searching.recipe import SpaceTraining, learn_alone
+from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.task import usual_task
 from nni_count.training.settings import Recipe
 from strategies import DARTS, GDAS, GumbelDARTS, PartialChannel
@@ -18,8 +18,7 @@ def test_gradients_that_are_used_stay_and_others_are_not_computed(strategy):
     space = made.mutate_model(SmallSpace(width=64 if strategy is PartialChannel else 16, map_stride=4)).double()
     module = made.configure_oneshot_module(training := SpaceTraining(usual_task(), Recipe(), 1))
     module.set_model(space)
-    own = set(training.architecture)
-    assert own == set(module.arch_parameters())
+    own = set(module.arch_parameters())
     images = torch.rand(2, 3, 32, 32, dtype=torch.double)
 
     def gradients():
@@ -34,7 +33,7 @@ def test_gradients_that_are_used_stay_and_others_are_not_computed(strategy):
     both = gradients()
     assert own & set(both)
     for alone in (True, False):
-        learn_alone(training.architecture, space, alone)
+        training.halves.learn(architecture=alone)
         found = gradients()
         assert set(found) == {parameter for parameter in both if (parameter in own) == alone}
         for parameter, gradient in found.items():
@@ -52,7 +51,7 @@ def test_a_step_gives_each_half_its_own():
     training.on_train_batch_start(batch, 0)
     for half in ("val", "train"):
         training.training_step(batch[half], 0)
-    own = set(training.architecture)
+    own = set(module.arch_parameters())
     assert seen == [("architecture", own), ("weights", {*space.parameters()} - own)]
 
 

@@ -19,8 +19,8 @@ class Space(Protocol):
         map_stride: pixels a side of a cell of the map.
         multiple: what the side of a training crop must be divisible by.
         settings: the constructor's arguments by name, plain YAML.
-        recorded: asked for where it is there: whether ``forward`` calls the same operations whatever the images hold, so
-            that a strategy may record it on a CUDA device (:class:`nni_count.searching.recording.Recorded`).
+        recorded: asked for where it is there: whether ``forward`` calls the same operations whatever the images hold,
+            so that a strategy may record it on a CUDA device (:class:`nni_count.searching.recording.Recorded`).
     """
 
     map_stride: int

@@ -72,6 +72,22 @@ def test_other_shapes_and_passes_without_gradients_are_not_recorded(space, recor
     assert recordings == []
 
 
+@pytest.mark.parametrize("fault", ["fails", "gives something else"])
+def test_where_the_recording_fails_the_search_goes_on_as_it_was(space, monkeypatch, fault):
+    def record(module, arguments, allow_unused_input):
+        if fault == "fails":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda images: 2 * module(images)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    plain, recorded = copy.deepcopy(space), Recorded(space)
+    batches = [images() for _ in range(3)]
+    with pytest.warns(UserWarning, match="goes on, slower"):
+        found = [recorded(batch, False) for batch in batches]
+    assert all(torch.equal(one, plain(batch)) for one, batch in zip(found, batches, strict=True))
+    assert space[1].num_batches_tracked == 3
+
+
 def made(kind=AMSNetSpace):
     torch.manual_seed(0)
     strategy = PartialChannel()

@@ -26,7 +26,8 @@ from nni_count.searching.recipe import SpaceTraining
 from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.tasks.task import usual_task
 from nni_count.training.batches import crop_loader
-from nni_count.training.settings import Compute, Crops, Recipe
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Crops, Recipe
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 

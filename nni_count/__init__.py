@@ -12,7 +12,7 @@ _PUBLIC = {
     "Architecture": "nni_count.architecture",
     "Augmentation": "nni_count.training.settings",
     "Budget": "nni_count.training.settings",
-    "Compute": "nni_count.training.settings",
+    "Compute": "nni_count.training.compute",
     "Cost": "nni_count.searching.cost",
     "Counting": "nni_count.tasks.counting",
     "Crops": "nni_count.training.settings",

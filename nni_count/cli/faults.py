@@ -38,6 +38,8 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EIO: "check the disk",
 }
+#: in what PyTorch says where another process can no longer be heard
+BETWEEN_PROCESSES = ("by peer", "gloo", "nccl", "remote process exited")
 
 
 def answer(error: BaseException, command: str) -> tuple[str, int]:
@@ -62,6 +64,8 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
         return f"not enough memory ({_first_line(error)}); {MEMORY.get(command, 'give smaller images')}", 2
     if "dataloader worker" in said:
         return f"a process that prepares batches was ended, for want of memory perhaps; lower --num_workers, {again}", 2
+    if isinstance(error, RuntimeError) and any(word in said for word in BETWEEN_PROCESSES):
+        return f"one of the processes that train together has ended; {again}", 2
     if isinstance(error, OSError) and system:
         what = error.strerror or os.strerror(error.errno or 0)
         remedy = REMEDIES.get(error.errno or 0)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
 from nni_count.architecture import Architecture, open_architecture
 from nni_count.data import DataSetting, open_data
@@ -19,42 +18,18 @@ from nni_count.errors import SettingError, TrainingError
 from nni_count.losses import create_loss
 from nni_count.model import Model, load_trained, save_model
 from nni_count.networks import create, initialise, named, number_of_parameters
-from nni_count.runs.checkpoints import WholeCheckpoints, restoring
-from nni_count.runs.loggers import run_loggers
 from nni_count.runs.ranges import Range, check
-from nni_count.runs.run import Run, Stop, graceful_stop, open_run
+from nni_count.runs.run import Run, open_run
 from nni_count.tasks.checking import check_task
 from nni_count.tasks.task import Task, usual_task
+from nni_count.training.compute import Compute
 from nni_count.training.datamodule import TrainingData
+from nni_count.training.fitting import fit
 from nni_count.training.learner import Length, Retraining
 from nni_count.training.objective import Objective
-from nni_count.training.settings import Budget, Compute, Crops, TrainingRecipe
+from nni_count.training.settings import Budget, Crops, TrainingRecipe
 from nni_count.training.teacher import Teacher
-
-VALIDATIONS = 6  # a run; more would cost training time, and the last one wins nearly always
-
-
-class StopAtStep(Callback):
-    """Saves and ends the run after a step when the user asked for it."""
-
-    def __init__(self, run: Run, stop: Stop):
-        self.run = run
-        self.stop = stop
-
-    def on_train_start(self, *_: Any) -> None:
-        self.stop.listen()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        due = trainer.val_check_batch and not trainer.global_step % trainer.val_check_batch
-        if self.stop.requested and not due:  # a resumed run would leave that validation out
-            trainer.save_checkpoint(self.run.last_checkpoint)
-            trainer._logger_connector.on_batch_end()  # the row of this step, which Lightning would write later
-            trainer._logger_connector.update_train_step_metrics()
-            self.stop.interrupt(self.run.folder, trainer.global_step)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.stop.requested and trainer.state.fn == "validate":  # after the training, whose end is saved
-            self.stop.interrupt(self.run.folder, trainer.global_step)
+from nni_count.training.together import shared_norms
 
 
 def retrain(
@@ -105,8 +80,6 @@ def retrain(
     """
     check(retrain, {"seed": seed})
     compute.warn()
-    if compute.devices != 1:
-        raise SettingError(f"devices: {compute.devices}; a retraining runs on one, leave it out")
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
     chosen, settings = named(network)
@@ -131,29 +104,35 @@ def retrain(
         training, validation = as_begun(out, "retrain", dataset, (training, validation))
     check_task(task, training)
     batches = TrainingData(
-        training, validation, task, crops, stride=net.map_stride, seed=seed, with_points=criterion.needs_points
+        training,
+        validation,
+        task,
+        crops,
+        stride=net.map_stride,
+        seed=seed,
+        with_points=criterion.needs_points,
+        process=compute.process,
+        processes=compute.processes,
     )
     objective = Objective(task, criterion, net.map_stride, teacher=_teacher(recipe))
     objective.check(training, crops.size)
     length = Length.of(budget, timer := budget.timer(), len(batches.crops))
-    with open_run(
-        out,
-        "retrain",
-        {
-            "data": dataset,
-            "architecture": None if from_model else cells,
-            "network": {"name": chosen, **settings} if settings else chosen,
-            "from_model": from_model,
-            "task": task,
-            "budget": budget,
-            "crops": crops,
-            "recipe": recipe,
-            "compute": compute,
-            "seed": seed,
-        },
-        resume=resume,
-    ) as run:
-        prints = keep_parts(run.folder, dataset, (training, validation))
+    given = {
+        "data": dataset,
+        "architecture": None if from_model else cells,
+        "network": {"name": chosen, **settings} if settings else chosen,
+        "from_model": from_model,
+        "task": task,
+        "budget": budget,
+        "crops": crops,
+        "recipe": recipe,
+        "compute": compute,
+        "seed": seed,
+    }
+    # of several processes, the first opens the folder before Lightning starts the others
+    first = compute.process == 0
+    with open_run(out, "retrain", given, resume=resume) if first else Run(Path(out)) as run:
+        prints = keep_parts(run.folder, dataset, (training, validation)) if first else {}
         module = Retraining(
             net.to(memory_format=torch.channels_last),
             objective,
@@ -163,7 +142,8 @@ def retrain(
             loader=batches.crops,
             validation=validation,
         )
-        _fit(module, batches, run, callbacks or [], compute, resume=resume)
+        with shared_norms(net, on=recipe.shared_norms and compute.processes > 1):
+            fit(module, batches, run, callbacks or [], compute, resume=resume)
         if not validation:
             module.keep_last()
         if not module.best:
@@ -187,7 +167,8 @@ def retrain(
             "seed": seed,
         }
         trained = Model(net.cpu(), name, cells, task, facts, Origin.of(dataset, prints, before))
-        save_model(trained, run.folder / "model.safetensors")
+        if first:
+            save_model(trained, run.folder / "model.safetensors")
         return trained
 
 
@@ -197,54 +178,3 @@ def _teacher(recipe: TrainingRecipe) -> Teacher | None:
         return None
     model = load_trained(recipe.teacher)
     return Teacher(model.network, model.task, recipe.teacher_weight)
-
-
-def _fit(
-    module: Retraining,
-    batches: TrainingData,
-    run: Run,
-    callbacks: list[Callback],
-    compute: Compute,
-    *,
-    resume: bool,
-) -> None:
-    length = module.length
-    with graceful_stop() as stop:
-        trainer = pl.Trainer(
-            accelerator=compute.accelerator,
-            precision=compute.precision,
-            devices=1,
-            max_epochs=-1,
-            max_steps=length.steps or -1,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            **_validate_every(length),
-            limit_val_batches=None if module.validation else 0,
-            callbacks=[
-                module.timer,
-                StopAtStep(run, stop),
-                *callbacks,
-                _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
-                _checkpoint(run, train_time_interval=timedelta(minutes=5)),
-            ],
-            logger=run_loggers(run),
-            plugins=WholeCheckpoints(run),
-            enable_model_summary=False,
-        )
-        checkpoint = str(run.last_checkpoint) if resume else None
-        with restoring(trainer, run.last_checkpoint):
-            trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
-        if module.validation:
-            trainer.validate(module, datamodule=batches, verbose=False)
-
-
-def _checkpoint(run: Run, **when: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(dirpath=run.checkpoints, filename="last", enable_version_counter=False, **when)
-
-
-def _validate_every(length: Length) -> dict[str, Any]:
-    if length.seconds:  # they count as training time, so a run of ten minutes has only the one after its end
-        every = timedelta(seconds=max(600.0, length.seconds / VALIDATIONS))
-        return {"val_check_interval": every, "check_val_every_n_epoch": None}
-    assert length.steps
-    return {"val_check_interval": max(50, length.steps // VALIDATIONS), "check_val_every_n_epoch": None}

@@ -27,7 +27,8 @@ from nni_count.searching.one_shot import search_one_shot
 from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.searching.verification import verify
 from nni_count.tasks.task import Task, usual_task
-from nni_count.training.settings import Budget, Compute, Crops, Recipe, TrainingRecipe
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Budget, Crops, Recipe, TrainingRecipe
 
 VALIDATION = 0.2  # the share of the training images on which candidates are compared
 
@@ -143,7 +144,7 @@ def _verified(candidates: list[Architecture], job: Job, dataset: Dataset, run: R
             budget=Budget(max_time=f"{seconds // 86_400:02}:{time.strftime('%H:%M:%S', time.gmtime(seconds))}"),
             crops=job.crops,
             recipe=TrainingRecipe(validation_fraction=VALIDATION, loss=job.recipe.loss),
-            compute=replace(job.compute, devices=1),
+            compute=replace(job.compute, devices=1, num_nodes=1),
             seed=job.seed,
             resume=can_resume(folder),
         )

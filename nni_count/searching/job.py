@@ -21,7 +21,8 @@ from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space, check_is_space
 from nni_count.tasks.checking import check_task
 from nni_count.tasks.task import Task
-from nni_count.training.settings import Compute, Crops, Recipe
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Crops, Recipe
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def prepare(
     check_task(task, [*parts[0], *parts[1]])
     if recipe.loss is not None:
         searched(cast(Space, space), task, create_loss(recipe.loss)).check(parts[0], crops.size)
-    whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.devices))
+    whole = max(1, min(map(len, parts)) // (crops.batch_size * compute.processes))
     provenance = {
         "strategy": path_of(type(strategy)),
         "seed": seed,

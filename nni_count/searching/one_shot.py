@@ -67,7 +67,7 @@ def search_one_shot(
         for: what the search might have found with a little noise on α and β, or any where a strategy has neither.
     """
     strategy = cast(OneShotStrategy, job.strategy)
-    budget, devices = job.budget, job.compute.devices
+    budget, compute = job.budget, job.compute
     timer = budget.timer("epoch")
     table = cost_table(cast(Space, job.space), decoding.cost) if decoding.cost else None
     trained = SpaceTraining(job.task, job.recipe, budget.max_epochs, table.penalise if table else None)
@@ -80,8 +80,8 @@ def search_one_shot(
             seed=2 * job.seed + number,
             limit_batches=job.batches,
             cache_bytes=job.crops.cache_bytes // len(job.parts),
-            process=rank(),
-            processes=devices,
+            process=compute.process,
+            processes=compute.processes,
             with_points=trained.needs_points,
         )
         for number, part in enumerate(job.parts)
@@ -113,12 +113,7 @@ def search_one_shot(
             recipe=job.recipe,
         )
         trainer = Trainer(
-            accelerator=job.compute.accelerator,
-            precision=job.compute.precision,
-            devices=devices,
-            # drawn paths and warming up leave parameters without a gradient; our loaders deal out batches themselves
-            strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
-            use_distributed_sampler=False,
+            **compute.together,
             max_epochs=budget.max_epochs,
             num_sanity_val_steps=0,
             log_every_n_steps=job.batches,

@@ -32,7 +32,8 @@ from nni_count.architecture import Architecture, read_architecture
 from nni_count.errors import Interrupted
 from nni_count.searching.nni import BaseSuperNetModule, ModelSpace, OneShotStrategy
 from nni_count.searching.settings import SearchBudget
-from nni_count.training.settings import Compute, Crops
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Crops
 
 TOLERANCE = 1e-6
 

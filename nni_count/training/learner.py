@@ -22,6 +22,7 @@ from nni_count.tasks.task import Figures
 from nni_count.training.batches import CropLoader
 from nni_count.training.objective import Objective
 from nni_count.training.settings import Budget, TrainingRecipe
+from nni_count.training.together import gather, of_the_first
 
 EPOCHS = 100  # of a training without any budget
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
@@ -86,6 +87,7 @@ class Retraining(pl.LightningModule):
         if recipe.average_decay:
             averaging = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+            self.average.requires_grad_(False)  # several processes would wait for its gradients
         self.recipe = recipe
         self.norms_are_frozen = False
         self.objective = objective
@@ -96,6 +98,8 @@ class Retraining(pl.LightningModule):
         self.validation = validation
         self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
         self.rows: dict[str, list[Figures]] = {}  # of the last validation
+        self._judged: dict[str, dict[int, Figures]] = {}  # by the number of the image, in this process
+        self._elapsed = 0.0
 
     def rate(self) -> float:
         """The share of the first learning rate that the schedule asks for now."""
@@ -106,14 +110,21 @@ class Retraining(pl.LightningModule):
 
     def progress(self) -> float:
         """The share of the run that is over, from 0 to 1."""
-        return self.length.progress(self.global_step, self.timer.time_elapsed("train"))
+        return self.length.progress(self.global_step, self._elapsed or self.timer.time_elapsed("train"))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.recipe.make_optimizer(self.network.parameters(), fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: self.rate())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.trainer.world_size if self._trainer else 1
+
     def on_train_batch_start(self, *_: Any) -> None:
+        if self.processes > 1 and self.length.seconds:  # each has a clock of its own, and all need one rate
+            self._elapsed = self.trainer.strategy.broadcast(self.timer.time_elapsed("train"))
         share = self.recipe.frozen_norms
         if not share or self.progress() < 1 - share:
             return
@@ -130,7 +141,8 @@ class Retraining(pl.LightningModule):
         images, targets, *points = batch
         images = images.contiguous(memory_format=torch.channels_last)
         loss = self.network.training_loss(images, targets, self.objective.of(images, *points), self.progress())
-        if not torch.isfinite(loss):
+        finite = bool(torch.isfinite(loss))
+        if not self.trainer.strategy.reduce_boolean_decision(finite):  # of all processes at once
             raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {self._remedy()}")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
@@ -162,15 +174,19 @@ class Retraining(pl.LightningModule):
         return {"raw": self.network, **averaged}
 
     def on_validation_epoch_start(self) -> None:
-        self.rows = {name: [] for name in self._networks()}
+        self._judged = {name: {} for name in self._networks()}
+        if self.processes > 1:  # the norms of each have followed its own batches
+            for network in self._networks().values():
+                of_the_first(network.buffers())
 
     def validation_step(self, batch: tuple[Tensor, int], _: int) -> None:
         image, index = batch
         for name, network in self._networks().items():
-            self.rows[name].append(judge_image(network, self.task, self.validation[index], image))
+            self._judged[name][index] = judge_image(network, self.task, self.validation[index], image)
 
     def on_validation_epoch_end(self) -> None:
         metric = self.task.main_metric
+        self.rows = {name: gather(rows, self.processes) for name, rows in self._judged.items()}
         for name in self.rows:
             figure = main_figure(self.task, self.rows[name])
             self.log(f"validation_{metric}_{name}", figure, prog_bar=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,8 @@ import torch
 from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import SettingError
-from nni_count.networks.devices import find_device
 from nni_count.runs.ranges import Range, check
 
-PRECISIONS = ("32-true", "bf16-mixed")  # 16-mixed would clip gradients that are still scaled
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("cosine", "paper")
 
@@ -141,6 +138,7 @@ class TrainingRecipe(Recipe):
         average_decay: of the moving average of the weights; 0 for none.
         frozen_norms: the share of the budget, at its end, in which batch norms no longer follow each batch but keep
             their averaged statistics; for small batches of crops that differ much, e.g. 0.3.
+        shared_norms: whether the batch norms of several devices see all their batches as one.
         validation_fraction: share of the training images that choose the weights, where the data set has no
             validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
             train, and the weights at the end are kept: their moving average where there is one.
@@ -157,6 +155,7 @@ class TrainingRecipe(Recipe):
     schedule: str = "cosine"
     average_decay: Annotated[float, Range(0, 1, below=True)] = 0.998
     frozen_norms: Annotated[float, Range(0, 1, below=True)] = 0.0
+    shared_norms: bool = False
     validation_fraction: Annotated[float, Range(0, 1, below=True)] = 0.1
     teacher: str | Path | None = None
     teacher_weight: Annotated[float, Range(0, above=True)] = 1.0
@@ -201,48 +200,7 @@ def timer(time: str | None, name: str, interval: str = "step") -> Timer:
     return made
 
 
-@dataclass(frozen=True)
-class Compute:
-    """On what a training runs, in Lightning's words.
-
-    Args:
-        accelerator: ``auto``, ``cpu``, ``gpu`` …
-        devices: how many of them train at once, each in a process of its own (DDP, which starts the command or script
-            again for each); a step then takes a batch a device.
-        precision: ``32-true`` or ``bf16-mixed``, which is faster where the processor has bfloat16.
-    """
-
-    accelerator: str = "auto"
-    devices: Annotated[int, Range(1)] = 1
-    precision: str = "32-true"
-
-    def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
-        check(Compute, vars(self))
-
-    def warn(self) -> None:
-        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower.
-
-        Raises:
-            SettingError: the accelerator is not here.
-        """
-        if self.accelerator != "auto":
-            find_device(self.accelerator)
-        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
-        if self.precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
-            warnings.warn(
-                "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
-                stacklevel=3,
-            )
-
-
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value that is not among the known ones, which the :class:`SettingError` lists."""
     if value not in known:
         raise SettingError(f"{name}: {value!r} is unknown; choose {' or '.join(known)}")
-
-
-def processor() -> dict[str, Any]:
-    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
-    return found

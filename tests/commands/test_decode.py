@@ -13,7 +13,8 @@ from nni_count.errors import Interrupted, NNICountError, RunError, SettingError
 from nni_count.ops import SKIP
 from nni_count.runs.plain import dump_yaml
 from nni_count.searching.settings import Decoding, SearchBudget, Verification
-from nni_count.training.settings import Compute, Crops
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Crops
 from search_spaces import AMSNetSpace
 from search_spaces.extraction import SearchedExtraction
 from search_spaces.fusion import SearchedFusion

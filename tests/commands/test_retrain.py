@@ -12,8 +12,8 @@ from conftest import LIGHT, random_architecture
 from pytorch_lightning.callbacks import Callback
 from short import short
 
-import nni_count.commands.retrain as MODULE
 from nni_count.cli import main
+from nni_count.commands import retrain as command
 from nni_count.data import open_data
 from nni_count.errors import DataError, Interrupted, RunError, SettingError, TrainingError
 from nni_count.model import load_model
@@ -24,7 +24,7 @@ from nni_count.training.batches import crop_loader
 from nni_count.training.learner import Length, cosine
 from nni_count.training.settings import Crops
 
-retrain = short(MODULE.retrain)
+retrain = short(command.retrain)
 TINY = {"crop_size": 32, "batch_size": 2, "network": {"width": 16}, "accelerator": "cpu"}
 
 
@@ -52,7 +52,7 @@ def stop_at(monkeypatch, step):
     def graceful_stop():
         yield At()
 
-    monkeypatch.setattr(MODULE, "graceful_stop", graceful_stop)
+    monkeypatch.setattr("nni_count.training.fitting.graceful_stop", graceful_stop)
 
 
 def test_the_run_folder_holds_what_was_promised(shanghaitech, tmp_path):
@@ -191,7 +191,7 @@ def test_an_interrupted_run_continues_to_the_same_model(shanghaitech, tmp_path, 
 
 def test_a_validation_that_is_due_comes_before_a_stop(shanghaitech, tmp_path, monkeypatch):
     often = {"val_check_interval": 3, "check_val_every_n_epoch": None}
-    monkeypatch.setattr("nni_count.commands.retrain._validate_every", lambda length: often)
+    monkeypatch.setattr("nni_count.training.fitting._validate_every", lambda length, processes: often)
     train(shanghaitech, tmp_path / "straight", max_steps=8)
     with monkeypatch.context() as patch:
         stop_at(patch, 3)

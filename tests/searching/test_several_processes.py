@@ -20,7 +20,8 @@ from nni_count.runs.run import rank
 from nni_count.commands.search import search
 from nni_count.searching import job
 from nni_count.searching.settings import SearchBudget
-from nni_count.training.settings import Compute, Crops
+from nni_count.training.compute import Compute
+from nni_count.training.settings import Crops
 from search_spaces import AMSNetSpace
 
 name, settings, folder = sys.argv[1], eval(sys.argv[2]), sys.argv[3]

@@ -29,7 +29,7 @@ from nni_count.searching.nni import (
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space
 from nni_count.searching.verification import distinct
-from nni_count.training.settings import Compute
+from nni_count.training.compute import Compute
 
 
 def search_by_trials(
@@ -107,8 +107,8 @@ def search_by_trials(
 def _check(job: Job) -> None:
     """Refuse what this search would ignore."""
     name = type(job.strategy).__name__
-    if job.compute.devices != 1:
-        raise SettingError(f"devices: {job.compute.devices}; a trial trains on one, give trials.concurrency instead")
+    if job.compute.processes != 1:
+        raise SettingError(f"devices: {job.compute.processes}; a trial trains on one, give trials.concurrency instead")
     if job.compute.precision != Compute().precision:
         raise SettingError(f"precision: {job.compute.precision}; the trials of {name} train in 32-true, leave it out")
     if job.budget.max_time is not None:

@@ -1,0 +1,85 @@
+"""On what a training runs: devices, machines, precision."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+
+from nni_count.errors import SettingError
+from nni_count.networks.devices import find_device
+from nni_count.runs.ranges import Range, check
+from nni_count.runs.run import rank
+from nni_count.training.settings import check_choice
+
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")  # 16-mixed would clip gradients that are still scaled
+
+
+@dataclass(frozen=True)
+class Compute:
+    """On what a training runs, in Lightning's words.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu`` …
+        devices: how many of them, of each machine, train at once, each in a process of its own (DDP, which starts the
+            command or script again for each); a step then takes a batch a device.
+        num_nodes: machines that train together, each of which is given the same command, by torchrun or Slurm, or with
+            ``NODE_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``; they share the run folder.
+        precision: ``32-true``, ``bf16-mixed``, which is faster where the processor has bfloat16, or ``64-true``.
+    """
+
+    accelerator: str = "auto"
+    devices: Annotated[int, Range(1)] = 1
+    num_nodes: Annotated[int, Range(1)] = 1
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        check(Compute, vars(self))
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.devices * self.num_nodes
+
+    @property
+    def process(self) -> int:
+        """Which of them this one is, from 0."""
+        return rank(self.devices)
+
+    @property
+    def together(self) -> dict[str, Any]:
+        """What Lightning's trainer takes of it."""
+        # some layers have no gradient in some step: of drawn paths, while warming up, of nodes that nothing follows
+        strategy = "auto" if self.processes == 1 else "ddp_find_unused_parameters_true"
+        return {
+            **{"accelerator": self.accelerator, "devices": self.devices, "num_nodes": self.num_nodes},
+            **{"strategy": strategy, "precision": self.precision},
+            "use_distributed_sampler": False,  # our loaders deal out batches themselves
+        }
+
+    def warn(self) -> None:
+        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower.
+
+        Raises:
+            SettingError: the accelerator is not here, or fewer devices than asked for.
+        """
+        if self.accelerator != "auto":
+            find_device(self.accelerator)
+        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
+        there = self.devices if on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()
+        if there < self.devices:
+            raise SettingError(f"devices: {self.devices}; {there} of them are here, give as many at most")
+        if self.precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
+            warnings.warn(
+                "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
+                stacklevel=3,
+            )
+
+
+def processor() -> dict[str, Any]:
+    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
+    return found

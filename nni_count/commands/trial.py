@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import nni
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
@@ -31,7 +30,7 @@ from nni_count.runs.files import write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import can_resume, open_run
 from nni_count.runs.states import read_state, write_state
-from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random
+from nni_count.searching.nni import ModelSpace, OneShotStrategy, Random, nni
 from nni_count.searching.portal import Report, tell
 from nni_count.searching.random_search import RandomBudget, random_search
 from nni_count.tasks.task import Task, usual_task

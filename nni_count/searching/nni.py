@@ -11,16 +11,25 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from nni_count.errors import SettingError
+
+if find_spec("nni") is None:
+    raise SettingError(
+        "searches, trials and strategies need NNI, which a light installation leaves out; pip install nni==3.0"
+    )
 
 with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     # gym, which NNI's PolicyBasedRL needs, tells everyone on stderr to leave it
     # NNI goes through the classes of torch.nn and warns of two that are no modules
     warnings.filterwarnings("ignore", ".* is found to be not a nn.Module", RuntimeWarning)
     import nni.nas.strategy as nni_strategies  # isort: skip - first
+    import nni
     from nni.experiment import launcher
     from nni.mutable import Categorical, CategoricalMultiple
     from nni.nas.evaluator import FunctionalEvaluator

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nni
 import psutil
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import RunError
+from nni_count.searching.nni import nni
 
 #: what a search logs after an epoch, beside the main metric → what the portal calls it
 INTERMEDIATE = {

@@ -45,6 +45,7 @@ _PUBLIC = {
     "search": "nni_count.commands.search",
     "simulate": "nni_count.commands.simulate",
     "trial": "nni_count.commands.trial",
+    "work": "nni_count.commands.work",
 }
 
 

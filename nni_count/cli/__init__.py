@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nni_count.commands.trial:trial",
         "a trial of an NNI experiment: search + retrain + evaluate, reported to the portal",
     ),
+    "work": ("nni_count.commands.work:work", "takes trials of a search from a folder, on this machine or another"),
     "compare": ("nni_count.commands.compare:compare", "runs, or an NNI experiment -> table with mean ± std, pictures"),
     "simulate": (
         "nni_count.commands.simulate:simulate",

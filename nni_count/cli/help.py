@@ -18,6 +18,7 @@ MOST = (
     *(
         "images",
         "runs",
+        "folder",
         "data",
         "table",
         "data_set",
@@ -74,8 +75,12 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
     width = min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
     thing = find(function)
     found = settings(thing) if thing else {}
-    positional = [name for name, setting in found.items() if setting.positional]
-    usage = [f"nni-count {command}", *(f"{name.upper()} ..." for name in positional), "[--key value ...]"]
+    positional = {
+        name: f"{name.upper()} ..." if "Sequence" in str(setting.annotation) else name.upper()
+        for name, setting in found.items()
+        if setting.positional
+    }
+    usage = [f"nni-count {command}", *positional.values(), "[--key value ...]"]
     lines = [f"usage: {' '.join(usage)}", ""]
     for paragraph in (summary(thing) if thing else "").split("\n\n"):
         lines += [*textwrap.wrap(readable(paragraph), width), ""]
@@ -185,9 +190,9 @@ def _value(options: Sequence[str], name: str) -> str | None:
     return None
 
 
-def _lines(row: Row, width: int, positional: Container[str]) -> list[str]:
+def _lines(row: Row, width: int, positional: Mapping[str, str]) -> list[str]:
     kind = f" <{row.kind}>" if row.kind and row.name != "resume" else ""
-    left = f"  {row.name.upper()} ..." if row.name in positional else f"  --{row.name}{kind}"
+    left = f"  {positional[row.name]}" if row.name in positional else f"  --{row.name}{kind}"
     default = row.default if row.default in ("must be given", "") else f"default {row.default}"
     text = ", ".join(part for part in (row.meaning.rstrip("."), default) if part)
     right = textwrap.wrap(text, max(20, width - COLUMN), break_on_hyphens=False) or [""]

@@ -23,6 +23,7 @@ from nni_count.runs.plain import dump_yaml, parse_yaml, read_text
 FREE_ON_RESUME = {
     *("resume", "out", "callbacks", "compute.accelerator", "crops.num_workers", "crops.cache_gb"),
     *("budget.max_epochs", "budget.max_steps", "budget.max_time"),
+    *(f"trials.{name}" for name in ("engine", "concurrency", "port", "public", "folder", "timeout", "slurm")),
     # what is advised where the loss is no longer a number
     *("recipe.learning_rate", "recipe.final_learning_rate", "recipe.gradient_clip", "compute.precision"),
 }
@@ -142,10 +143,12 @@ def _check_resumable(run: Run, command: str, configuration: dict[str, Any], chec
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Settings that two configurations both have and that differ, by their dotted names, but for those that may."""
+    if name in FREE_ON_RESUME:
+        return
     if isinstance(before, dict) and isinstance(now, dict) and (not name or before.keys() == now.keys()):
         for key in [key for key in now if key in before]:
             yield from differences(before[key], now[key], f"{name}.{key}".lstrip("."))
-    elif before != now and name not in FREE_ON_RESUME:
+    elif before != now:
         yield name, before, now
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import time
@@ -16,11 +18,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from nni_count.architecture import Architecture
+from nni_count.architecture import Architecture, read_architecture
+from nni_count.data.origin import fingerprint
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
 from nni_count.losses.scale_pyramid import ScalePyramidLoss
 from nni_count.networks import Network, create, initialise, number_of_parameters
+from nni_count.runs.describe import describe
 from nni_count.runs.files import whole
 from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.judging import judge
@@ -89,7 +93,7 @@ class Candidate:
         crops: what a step learns from; the memory for decoded images is that of all trials that run at once.
         epochs: of each training.
         limit_batches: steps an epoch.
-        concurrency: trials that run at once.
+        concurrency: trials that run at once on one machine.
         accelerator: Lightning's.
         seed: of the first weights and the crops, the same for every candidate.
     """
@@ -109,6 +113,23 @@ class Candidate:
         """Write it for the processes of the trials; readers of data sets are closures, which plain pickle refuses."""
         with whole(path) as temporary:
             temporary.write_bytes(cloudpickle.dumps(self))
+
+    def learns_from(self) -> str:
+        """A digest of the images and of all that the figures of an architecture depend on, beside the code."""
+        images = [fingerprint(sample) for part in (self.training, self.judging) for sample in part]
+        of_crops = {**describe(self.crops), "cache_gb": 0, "num_workers": 0}
+        settings = describe([self.task, self.recipe, of_crops, self.epochs, self.limit_batches, self.seed])
+        return hashlib.blake2b(json.dumps([images, settings]).encode(), digest_size=16).hexdigest()
+
+    def share_processors(self) -> None:
+        """Take this trial's part of the threads, unless ``OMP_NUM_THREADS`` says how many they are."""
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, processors() // self.concurrency))
+
+    def run(self, architecture: Path) -> dict[str, float]:
+        """:meth:`train` for the architecture of a file, in the process of a trial that nobody watches."""
+        self.share_processors()
+        return self.train(read_architecture(architecture), lambda figure: None)
 
     def train(self, architecture: Architecture, report: Callable[[float], None]) -> dict[str, float]:
         """Train the architecture's network.
@@ -153,6 +174,11 @@ class Candidate:
         return {self.task.main_metric: module.metric, "parameters": float(parameters), "seconds": round(seconds, 1)}
 
 
+def processors() -> int:
+    """Those that this process may use, which a scheduler may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_candidate(space: Any, candidate_file: str) -> None:
     """What NNI calls in the process of a trial; reports ``default``, which strategies maximise, and the figures.
 
@@ -161,7 +187,7 @@ def run_candidate(space: Any, candidate_file: str) -> None:
         candidate_file: where :meth:`Candidate.save` wrote.
     """
     candidate: Candidate = cloudpickle.loads(Path(candidate_file).read_bytes())
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // candidate.concurrency))
+    candidate.share_processors()
     architecture = space.architecture(nni.get_current_parameter().choices)
     metric, sign = candidate.task.main_metric, 1 if candidate.task.larger_is_better else -1
     figures = candidate.train(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +14,7 @@ import psutil
 
 from nni_count.errors import TrainingError
 from nni_count.runs.files import write_text
-from nni_count.searching.multi_trial import watchman
+from nni_count.searching.multi_trial.watchman import watching
 from nni_count.searching.nni import launcher
 
 # it tells of tracebacks what we tell in a line
@@ -43,30 +40,14 @@ def keeping(folder: Path, *, public: bool) -> Iterator[None]:
         public: whether it answers other machines too.
     """
     place = str(folder.resolve())
-    watchman.end(place)
     folder.mkdir(parents=True, exist_ok=True)
-    more = {"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}  # trials import what we can
+    options = {}
     if not public:
         script = folder.resolve() / "listen_here.js"
         write_text(script, LISTEN_HERE)
-        more["NODE_OPTIONS"] = f"--require {json.dumps(str(script))}"
-    before = {name: os.environ.get(name) for name in more}
-    nowhere = subprocess.DEVNULL
-    watching = subprocess.Popen(
-        [sys.executable, watchman.__file__, place],
-        stdin=subprocess.PIPE,
-        stdout=nowhere,
-        stderr=nowhere,
-        start_new_session=True,  # Ctrl-C is not for it
-    )
-    os.environ.update(more)
-    try:
+        options["NODE_OPTIONS"] = f"--require {json.dumps(str(script))}"
+    with watching(place, **options):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({} if value is None else {name: value})
-        watching.communicate()
 
 
 def _wait(port: int, *_: object, **__: object) -> None:

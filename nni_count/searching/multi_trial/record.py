@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import combinations
 from typing import Annotated, Any
 
 from nni_count.architecture import Architecture, write_architecture
-from nni_count.errors import NNICountError, RunError
+from nni_count.errors import NNICountError, RunError, SettingError
 from nni_count.runs.checkpoints import WholeCheckpoints
 from nni_count.runs.plain import parse_json, read_json
 from nni_count.runs.ranges import Range, check
@@ -19,8 +19,11 @@ from nni_count.searching.nni import Categorical, CategoricalMultiple, ModelSpace
 from nni_count.searching.space import Space
 from nni_count.tasks.judging import best_first
 from nni_count.tasks.task import Task
+from nni_count.training.settings import check_choice
 
 JOIN = "+"
+#: what trains → the settings that are its own
+ENGINES = {"nni": ("port", "public"), "local": (), "folder": ("folder", "timeout"), "slurm": ("slurm",)}
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,39 @@ class Trials:
 
     Args:
         number: of architectures that are trained, each for the search's ``max_epochs``.
-        concurrency: trained at once.
+        concurrency: trained at once, or waiting for a worker or a node.
+        engine: what trains them: ``nni``, its training service on this machine with its portal; ``local``, processes
+            of this machine; ``folder``, any number of ``nni-count work`` on machines that share ``trials.folder``;
+            ``slurm``, jobs of a cluster.
         port: of the web portal while the search runs; None for a free one.
         public: whether the portal answers other machines too; it asks for no password.
+        folder: through which the search and its workers speak; it must be there, and on a disk that all of them see.
+        timeout: seconds without a heartbeat after which a worker's trial goes to another.
+        slurm: parameters of submitit, such as ``{timeout_min: 60, gpus_per_node: 1, slurm_partition: gpu}``;
+            ``cluster: local`` tries the same jobs on this machine.
     """
 
     number: Annotated[int, Range(1)] = 20
     concurrency: Annotated[int, Range(1)] = 1
+    engine: str = "nni"
     port: Annotated[int, Range(1, 65535)] | None = None
     public: bool = False
+    folder: str | None = None
+    timeout: Annotated[float, Range(1)] = 120
+    slurm: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check(Trials, vars(self), "trials.")
+        check_choice("trials.engine", self.engine, ENGINES)
+        defaults = {one.name: one.default for one in fields(self)}
+        for engine, names in ENGINES.items():
+            for name in names:
+                if engine != self.engine and getattr(self, name) != defaults[name]:
+                    raise SettingError(
+                        f"trials.{name}: of the engine {engine}, and {self.engine} is given; leave it out"
+                    )
+        if self.engine == "folder" and self.folder is None:
+            raise SettingError("trials.folder: is not given; the engine folder needs one that its workers see too")
 
 
 class CombinedSpace(SimplifiedModelSpace):

@@ -1,31 +1,29 @@
-"""Multi-trial search: a strategy proposes architectures, NNI's training service trains each, its portal shows them."""
+"""Multi-trial search: a strategy proposes architectures, and what the user has chosen trains each."""
 
 from __future__ import annotations
 
-import signal
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from subprocess import Popen
 from typing import Any, cast
 
 import numpy as np
 
 from nni_count.architecture import Architecture
 from nni_count.data.origin import keep_parts
-from nni_count.errors import RunError, SettingError, TrainingError
-from nni_count.runs.run import Run, graceful_stop, open_run
+from nni_count.errors import RunError, SettingError
+from nni_count.runs.run import Stop, graceful_stop, open_run
 from nni_count.searching.job import Job
-from nni_count.searching.multi_trial.candidate import Candidate, run_candidate
-from nni_count.searching.multi_trial.engine import Experiment
-from nni_count.searching.multi_trial.manager import keeping
-from nni_count.searching.multi_trial.record import Record, Trials
-from nni_count.searching.nni import (
-    FunctionalEvaluator,
-    NasExperimentConfig,
-    Strategy,
-)
+from nni_count.searching.multi_trial.candidate import Candidate
+from nni_count.searching.multi_trial.cluster import SlurmPool, check_cluster, job_name
+from nni_count.searching.multi_trial.engine import Pool, PoolEngine
+from nni_count.searching.multi_trial.folder import FolderPool
+from nni_count.searching.multi_trial.local import LocalPool
+from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trials
+from nni_count.searching.multi_trial.service import check_port, search_by_service
+from nni_count.searching.multi_trial.shared import Shared
+from nni_count.searching.multi_trial.watchman import watching
+from nni_count.searching.nni import Strategy
 from nni_count.searching.settings import SearchBudget
 from nni_count.searching.space import Space
 from nni_count.searching.verification import distinct
@@ -59,6 +57,7 @@ def search_by_trials(
     """
     space, strategy = job.space, job.strategy
     _check(job)
+    shared = trials.engine in ("folder", "slurm")  # by several machines, each of which has its own processors
     candidate = Candidate(
         *job.parts,
         task=job.task,
@@ -66,15 +65,13 @@ def search_by_trials(
         crops=job.crops,
         epochs=job.budget.max_epochs,
         limit_batches=job.batches,
-        concurrency=trials.concurrency,
+        concurrency=1 if shared else trials.concurrency,
         accelerator=job.compute.accelerator,
         seed=job.seed,
     )
-    port = trials.port or _free_port()
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise SettingError(f"trials.port: {port} is in use; give another, or none for a free one")
-    with open_run(out, "search", settings, resume=resume) as run:
+    with ExitStack() as stack:
+        train = _engine(trials, candidate, Path(out), stack)
+        run = stack.enter_context(open_run(out, "search", settings, resume=resume))
         keep_parts(run.folder, job.dataset, job.parts)
         record = Record(run, cast(Space, space), job.task, job.provenance, resume=resume)
         missing = trials.number - len(record.trials)
@@ -82,24 +79,12 @@ def search_by_trials(
             run.checkpoints.mkdir(exist_ok=True)
             if not resume:
                 record.save()
-            candidate_file = run.checkpoints / "candidate.pkl"
-            candidate.save(candidate_file)
             seed_strategy(strategy, candidate.seed)
-            evaluator = FunctionalEvaluator(run_candidate, candidate_file=str(candidate_file.resolve()))
             with graceful_stop() as stop:
-                experiment = Experiment(
-                    space,
-                    evaluator,
-                    strategy,
-                    _config(run, trials, missing),
-                    record=record,
-                    stop=stop,
-                    total=trials.number,
-                )
-                _run(experiment, port, run.folder / "nni", public=trials.public)
+                train(job, record, stop, missing)
         if record.best is None:
             raise RunError(
-                f"{run.folder}: no trial has finished; see {run.folder / 'nni'}, remove the folder, start again"
+                f"{run.folder}: no trial has finished; see what stands there, remove the folder, start again"
             )
         return distinct(record.ranked(), max(1, job.budget.verify.candidates))
 
@@ -124,6 +109,42 @@ def _check(job: Job) -> None:
         )
 
 
+Search = Callable[[Job, Record, Stop, int], None]
+
+
+def _engine(trials: Trials, candidate: Candidate, out: Path, stack: ExitStack) -> Search:
+    """What searches with the trials' engine; refuses what cannot work before the run folder is touched."""
+    if trials.engine == "nni":
+        port = check_port(trials)
+        return lambda job, record, stop, missing: search_by_service(job, trials, candidate, record, stop, missing, port)
+    folder, file = out / "trials", out / "checkpoints" / "candidate.pkl"
+    shared = None
+    if trials.engine == "slurm":
+        check_cluster(trials.slurm or {})
+    if trials.folder is not None:
+        shared = FolderPool(Shared(trials.folder, "trials.folder"), candidate.learns_from(), out, trials.timeout)
+        stack.push(shared.close)
+
+    def search(job: Job, record: Record, stop: Stop, missing: int) -> None:
+        candidate.save(file)
+        pool: Pool
+        if shared is not None:
+            candidate.save(shared.shared.candidate)
+            shared.begin()
+            pool = shared
+        elif trials.engine == "slurm":
+            stack.enter_context(watching(str(folder.resolve()), job_name(folder)))
+            pool = SlurmPool(folder, file, trials.slurm or {})
+        else:
+            pool = LocalPool(folder, file, trials.concurrency, candidate.accelerator)
+            stack.callback(pool.close)
+        engine = PoolEngine(pool, trials.concurrency, record=record, stop=stop, total=trials.number)
+        job.strategy(CombinedSpace.from_model(job.space), engine)
+        engine.wait_models()
+
+    return search
+
+
 def seed_strategy(strategy: Strategy, seed: int) -> None:
     """Make the draws of NNI's strategies depend on the run's seed, and let its tuners maximise, as the others do."""
     if hasattr(strategy, "_random_state"):
@@ -133,50 +154,3 @@ def seed_strategy(strategy: Strategy, seed: int) -> None:
         tuner.rng = np.random.default_rng(seed)
     if hasattr(tuner, "optimize_mode"):
         tuner.optimize_mode = type(tuner.optimize_mode)("maximize")
-
-
-def _config(run: Run, trials: Trials, missing: int) -> NasExperimentConfig:
-    config = NasExperimentConfig("ts", "simplified", "local")
-    config.experiment_name = run.folder.name
-    config.experiment_working_directory = str((run.folder / "nni").resolve())
-    config.max_trial_number = missing
-    config.trial_concurrency = trials.concurrency
-    config.log_level = "warning"
-    return config
-
-
-def _run(experiment: Experiment, port: int, folder: Path, *, public: bool) -> None:
-    with keeping(folder, public=public):
-        try:
-            print(f"web portal: http://127.0.0.1:{port}", flush=True)
-            experiment.start(port)
-            experiment._engine.wait_models()
-        except Exception as error:
-            process = experiment._proc
-            if isinstance(process, Popen) and process.poll() is not None:  # however NNI puts it
-                raise TrainingError("NNI's manager ended before the trials; see nni/*/log in the run folder") from error
-            raise
-        finally:
-            with _handling(signal.SIGINT, signal.SIG_IGN):  # a further one would leave the manager and its trials
-                experiment.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
-
-
-@contextmanager
-def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
-    """Answer a signal otherwise."""
-    try:
-        before = signal.signal(number, handler)
-    except ValueError:  # not the main thread: signals are not ours there
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

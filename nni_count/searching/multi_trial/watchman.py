@@ -1,15 +1,57 @@
-"""Ends what NNI runs for a search: called, or in a process of its own once the search has ended, however it did."""
+"""Ends what NNI or submitit runs for a search: called, or in a process of its own once the search has ended, however it
+did.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 
 
-def end(folder: str) -> None:
-    """End the managers whose experiments are in a folder, their trials, and what these have started."""
+@contextmanager
+def watching(folder: str, *name: str, **environment: str) -> Iterator[None]:
+    """End what works in a folder, as :func:`end` does, before and after, also where this process is killed.
+
+    Args:
+        folder, name: see :func:`end`.
+        environment: of what is started meanwhile, which also imports what this process can.
+    """
+    end(folder, *name)
+    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    before = {key: os.environ.get(key) for key in environment}
+    nowhere = subprocess.DEVNULL
+    watchman = subprocess.Popen(
+        [sys.executable, __file__, folder, *name],
+        stdin=subprocess.PIPE,
+        stdout=nowhere,
+        stderr=nowhere,
+        start_new_session=True,  # Ctrl-C is not for it
+    )
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            os.environ.update({} if value is None else {key: value})
+        watchman.communicate()
+
+
+def end(folder: str, *name: str) -> None:
+    """End the managers whose experiments are in a folder, their trials, and what these have started.
+
+    Args:
+        folder: its absolute path.
+        name: of Slurm's jobs, which are taken back.
+    """
+    if name and shutil.which("scancel"):
+        subprocess.run(["scancel", "--me", "--name", *name], check=False)
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
@@ -28,6 +70,8 @@ def end(folder: str) -> None:
 
 def _works_in(process: psutil.Process, folder: str) -> bool:
     arguments = process.cmdline()
+    if arguments[-3:-1] == ["-m", "submitit.local._local"]:  # which tries jobs on this machine
+        return bool(arguments[-1].startswith(folder + os.sep))
     if "--experiments-directory" in arguments:
         return bool(arguments[arguments.index("--experiments-directory") + 1] == folder)
     return bool(process.environ().get("NNI_OUTPUT_DIR", "").startswith(folder + os.sep))
@@ -35,4 +79,4 @@ def _works_in(process: psutil.Process, folder: str) -> bool:
 
 if __name__ == "__main__":
     sys.stdin.read()  # ends with the process that has the other end
-    end(sys.argv[1])
+    end(*sys.argv[1:])

@@ -7,37 +7,17 @@ import importlib.util
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nni_count.architecture import Architecture, write_architecture
 from nni_count.errors import SettingError
 from nni_count.runs.states import read_state
-from nni_count.searching.multi_trial.process import failure, run
+from nni_count.searching.multi_trial.process import Job, failure
 
 MINUTES = 60  # of a job, unless timeout_min says otherwise
 TOGETHER = 0.3  # seconds without another trial after which those that wait become an array
 LATE = 60  # seconds for which a file of another machine may not be seen here
-
-
-@dataclass(frozen=True)
-class Job:
-    """What submitit calls in a job; see :func:`run` for the files."""
-
-    result: Path
-    candidate: Path
-    architecture: Path
-
-    def __call__(self) -> None:
-        if not self.result.exists():
-            run(self.result, self.candidate, self.architecture)
-
-    def checkpoint(self) -> Any:
-        """What is queued in its place when it is pre-empted: the same, from its beginning."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 def check_cluster(settings: Mapping[str, Any]) -> None:

@@ -12,7 +12,9 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
@@ -30,6 +32,25 @@ def run(result: Path, candidate: Path, architecture: Path | None = None) -> None
     """
     made = cloudpickle.loads(candidate.read_bytes())
     write_state(result, made.run(architecture) if architecture else {"learns_from": made.learns_from()})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What submitit calls in a job; see :func:`run` for the files."""
+
+    result: Path
+    candidate: Path
+    architecture: Path
+
+    def __call__(self) -> None:
+        if not self.result.exists():
+            run(self.result, self.candidate, self.architecture)
+
+    def checkpoint(self) -> Any:
+        """What is queued in its place when it is pre-empted: the same, from its beginning."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
 
 
 class Process:

@@ -79,7 +79,7 @@ def search_by_trials(
             run.checkpoints.mkdir(exist_ok=True)
             if not resume:
                 record.save()
-            seed_strategy(strategy, candidate.seed)
+            seed_strategy(strategy, job.seed)
             with graceful_stop() as stop:
                 train(job, record, stop, missing)
         if record.best is None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,7 +66,16 @@ def end(folder: str, *name: str) -> None:
                 getattr(process, number)()
             except psutil.Error:
                 continue
-        psutil.wait_procs(list(found.values()), timeout=5)
+        until = time.monotonic() + 5
+        while any(map(_runs, found.values())) and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # its parent may be long in asking for it
+    except psutil.Error:
+        return False
 
 
 def _works_in(process: psutil.Process, folder: str) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -18,15 +19,15 @@ class StandIn:
     Args:
         seconds: of each trial.
         images: by which workers know the data; a file is read by each process itself.
-        fails: the first digit of the digests of architectures that fail.
+        fails: how every architecture ends: by an error, or by a signal.
+        accelerator: Lightning's.
     """
 
-    accelerator = "cpu"
-
-    def __init__(self, seconds=0.0, images="these", fails=None):
+    def __init__(self, seconds=0.0, images="these", fails=None, accelerator="cpu"):
         self.seconds = seconds
         self.images = images
         self.fails = fails
+        self.accelerator = accelerator
 
     def save(self, path):
         with whole(path) as temporary:
@@ -54,6 +55,9 @@ class StandIn:
         time.sleep(self.seconds)
         parts = {name: architecture[name] for name in ("extraction", "fusion", "pooling")}
         digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        if digest[0] == self.fails:
+        if self.fails == "error":
             raise ValueError("fails on purpose")
-        return {"mae": int(digest[:4], 16) / 100, "parameters": 9.0, "seconds": self.seconds}
+        if self.fails == "signal":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        device = float(os.environ.get("CUDA_VISIBLE_DEVICES") or -1)
+        return {"mae": int(digest[:4], 16) / 100, "parameters": 9.0, "seconds": self.seconds, "device": device}

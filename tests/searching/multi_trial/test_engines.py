@@ -327,8 +327,11 @@ def test_a_folder_is_one_searchs(pool, place):
 
 
 def test_a_search_on_another_machine_is_told_by_its_heart(pool, place, monkeypatch):
+    def without(*_):
+        raise OSError(38, "a file system without locks")
+
     monkeypatch.setattr(folder.socket, "gethostname", lambda: "elsewhere")
-    monkeypatch.setattr(folder, "Owner", lambda path: None)  # a file system without locks
+    monkeypatch.setattr("nni_count.runs.owner.fcntl.flock", without)
     with pytest.raises(RunError, match=r"shared: .*run on .* uses it; choose another folder"):
         folder.FolderPool(Shared(place, "trials.folder"), "these", place / "other", 1.0)
 

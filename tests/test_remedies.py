@@ -177,6 +177,9 @@ ELSEWHERE = {
     r"interrupted after .* trials; continue with --resume": (
         "searching/multi_trial/test_multi_trial.py::test_a_search_is_interrupted_cleans_up_and_is_resumed"
     ),
+    r"stopped after .* trials; start nni-count work again|has not been heard of for .* waiting for its --resume": (
+        "searching/multi_trial/test_engines.py::test_workers_outlive_a_killed_search_and_what_they_end_is_counted"
+    ),
     r"interrupted; nni-count trial --config .*/config.yaml --resume goes on": (
         "commands/test_trial.py::test_an_interrupted_trial_goes_on_to_the_same_result"
     ),

@@ -51,8 +51,9 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
     from nni_count.runs.run import RESUMABLE
 
     again = "continue with --resume" if command in RESUMABLE else "run it again in another --out"
+    again = "start it again" if command == "work" else again
     if isinstance(error, Interrupted):
-        return str(error) if command in RESUMABLE else f"interrupted; {again}", 130
+        return str(error) if command in (*RESUMABLE, "work") else f"interrupted; {again}", 130
     if isinstance(error, KeyboardInterrupt):
         resumable = "; continue with --resume if the run has a checkpoint" if command in RESUMABLE else ""
         return f"interrupted{resumable}", 130

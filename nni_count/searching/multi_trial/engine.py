@@ -23,7 +23,7 @@ from nni_count.searching.nni import (
 )
 
 PATIENCE = 3  # trials that may fail before any succeeds
-LOOK = 0.05  # seconds between two looks at what trains
+LOOK = 0.02  # seconds between two looks at what trains
 
 
 class RecordedEngine(ExecutionEngine):

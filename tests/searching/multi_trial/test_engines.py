@@ -428,7 +428,7 @@ def test_no_trial_is_lost_or_counted_twice_by_workers_that_are_killed(stand_in, 
     begun, kills = time.monotonic(), 0
     with workers(place, 8) as working, Begun(out, "folder", number=200, concurrency=12, timeout=2.0) as search:
         while search.running():
-            time.sleep(chance.uniform(0.5, 2))
+            time.sleep(chance.uniform(0.2, 0.8))
             if kills < 40:
                 number = chance.randrange(8)
                 working[number].kill()
@@ -463,7 +463,7 @@ def test_jobs_that_are_pre_empted_give_the_same(stand_in, tmp_path):
                     signalled.add(one.pid)
             time.sleep(0.2)
     assert len(signalled) == 3
-    again = [file.read_text() for file in (out / "trials" / "jobs").glob("*_log.err")]
+    again = [file.read_text() for file in (out / "trials" / "jobs").glob("*_log.out")]
     assert sum("Requeued job" in text for text in again) == 3
     expected = [{**row, "seconds": 0} for row in tried(tmp_path / "expected")]
     assert tried(out) == expected
@@ -479,8 +479,8 @@ def test_what_a_trial_costs_beside_its_own_start(stand_in, place, architecture, 
         process.process.wait()
         process.outcome()
     alone, costs = (time.monotonic() - begun) / 10, {}
-    for engine in ("local", "folder"):
-        with workers(place, 1 if engine == "folder" else 0) as working:
+    for engine, concurrency in (("local", 1), ("folder", 2)):  # one that a worker trains, and one that waits for it
+        with workers(place, 1 if engine == "folder" else 0):
             times = []
             keep = searching.Record.add
 
@@ -490,9 +490,8 @@ def test_what_a_trial_costs_beside_its_own_start(stand_in, place, architecture, 
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(searching.Record, "add", add)
-                run(tmp_path / engine, engine, number=40, concurrency=1)
+                run(tmp_path / engine, engine, number=40, concurrency=concurrency)
         costs[engine] = (times[-1] - times[4]) / (len(times) - 5) - alone
-        del working
     with capsys.disabled():
         print(f"\na process {alone:.2f} s; beside it {costs}")
     assert max(costs.values()) <= 0.2

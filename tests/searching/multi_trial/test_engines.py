@@ -457,14 +457,14 @@ def test_jobs_that_are_pre_empted_give_the_same(stand_in, tmp_path):
     with Begun(out, "slurm", number=20, concurrency=4) as search:
         while search.running():
             for one in left_running(out):
-                old = "submitit.core._submit" in one.info["cmdline"] and time.time() - one.create_time() > 1
+                old = "submitit.core._submit" in one.info["cmdline"] and time.time() - one.create_time() > 1.5
                 if old and len(signalled) < 3 and one.pid not in signalled:
                     one.send_signal(signal.SIGUSR2)  # as Slurm does before it takes a node away
                     signalled.add(one.pid)
             time.sleep(0.2)
     assert len(signalled) == 3
     again = [file.read_text() for file in (out / "trials" / "jobs").glob("*_log.out")]
-    assert sum("Requeued job" in text for text in again) == 3
+    assert sum(text.count("Requeued job") for text in again) == 3  # perhaps one of them twice
     expected = [{**row, "seconds": 0} for row in tried(tmp_path / "expected")]
     assert tried(out) == expected
 

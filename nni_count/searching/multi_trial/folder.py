@@ -90,7 +90,8 @@ class FolderPool:
         """Offer nothing any more; workers end with the search, and wait where it may be continued."""
         self.shared.clear(self.shared.waiting)
         if error is None or issubclass(error, TrainingError):
-            self.shared.clear(self.shared.taken)
+            for place in (self.shared.taken, self.shared.done):
+                self.shared.clear(place)
             self.shared.begin({**self.search, "ended": True})
         self.beat.close()
         self.owner.release()

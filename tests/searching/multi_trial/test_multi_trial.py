@@ -248,12 +248,16 @@ def test_a_search_is_interrupted_cleans_up_and_is_resumed(tmp_path):
 def test_nothing_of_a_killed_search_runs_on(tmp_path):
     out = tmp_path / "run"
     killed = start(out)
-    lines_until(killed, "web portal:")
-    wait_for(lambda: managers(out / "nni"), 60)
-    time.sleep(1)
+    portal = lines_until(killed, "web portal:").split()[-1]
+    lines_until(killed, "trial 1 of 2: mae")
     killed.kill()
     killed.communicate(timeout=60)
     wait_for(lambda: not managers(out / "nni"), 60)
+    assert_clean(out, portal)
+    resumed = start(out, "--resume", "--trials.engine", "local")  # another engine goes on with it
+    output, errors = resumed.communicate(timeout=240)
+    assert resumed.returncode == 0, errors
+    assert "trial 1 of 2" not in output
 
 
 def wait_for(condition, seconds):

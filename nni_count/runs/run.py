@@ -32,6 +32,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: settings that travel together, of which a newer version may have more
+GROUPS = ("budget", "crops", "recipe", "compute", "decoding", "trials")
+
 #: commands that can continue a run
 RESUMABLE = ("search", "retrain", "trial", "random search")
 
@@ -145,7 +148,9 @@ def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, An
     """Settings that two configurations both have and that differ, by their dotted names, but for those that may."""
     if name in FREE_ON_RESUME:
         return
-    if isinstance(before, dict) and isinstance(now, dict) and (not name or before.keys() == now.keys()):
+    groups = isinstance(before, dict) and isinstance(now, dict)
+    newer = name in GROUPS and groups and before.keys() <= now.keys()
+    if groups and (not name or newer or before.keys() == now.keys()):
         for key in [key for key in now if key in before]:
             yield from differences(before[key], now[key], f"{name}.{key}".lstrip("."))
     elif before != now:

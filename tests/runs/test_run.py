@@ -53,6 +53,16 @@ def test_a_folder_in_use_is_refused(tmp_path):
         open_run(tmp_path / "note.txt" / "below", "retrain", {})
 
 
+def test_a_run_that_was_begun_with_fewer_settings_than_there_are_now_goes_on(tmp_path):
+    begun = {"compute": {"devices": 1}, "network": {"width": 16}}
+    open_run(tmp_path, "retrain", begun).owner.release()
+    now = {**begun, "compute": {"devices": 1, "num_nodes": 1}}
+    open_run(tmp_path, "retrain", now, resume=True, checkpointed=False).owner.release()
+    for name, other in (("compute", {"devices": 2, "num_nodes": 1}), ("network", {"width": 16, "cells": 6})):
+        with pytest.raises(RunError, match=f"was begun with {name}"):
+            open_run(tmp_path, "retrain", {**now, name: other}, resume=True, checkpointed=False)
+
+
 def test_what_cannot_be_resumed_says_why(tmp_path):
     with pytest.raises(RunError, match="holds no run to resume"):
         open_run(tmp_path, "retrain", {}, resume=True)

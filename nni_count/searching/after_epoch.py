@@ -28,11 +28,10 @@ from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
 from nni_count.searching.space import Space
-from nni_count.tasks.judging import judge_image, main_figure
+from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages
 from nni_count.training.settings import Recipe
-from nni_count.training.together import gather, share
 
 CALIBRATION_BATCHES = 8
 #: seconds between two drawings of the pictures: they take one, and an epoch of a short search not many more
@@ -75,10 +74,8 @@ class Validation:
                 for number in range(CALIBRATION_BATCHES)
             ),
         )
-        network.eval()
-        own = share(len(self.images), self.calibration.process, self.calibration.processes)
-        judged = {i: judge_image(network, self.task, self.images.samples[i], self.images[i][0]) for i in own}
-        return main_figure(self.task, gather(judged, self.calibration.processes))
+        images = (self.images[index][0] for index in range(len(self.images)))
+        return judge(network, self.task, self.images.samples, images)
 
 
 @dataclass(eq=False, repr=False)

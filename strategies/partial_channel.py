@@ -35,8 +35,8 @@ class PartialModule(DartsModule):
             self.training_module.recorded = Recorded(model)
 
     def resample(self) -> dict[str, Any]:
-        self.channels.redraw()
         sample: dict[str, Any] = super().resample()
+        self.channels.redraw()
         return sample
 
 

@@ -76,19 +76,30 @@ class Channels:
         self.k = k
         self.random = random
         self.drawn: dict[int, Tensor] = {}
+        self.stale: set[int] = set()
 
     def of(self, features: Tensor) -> Tensor:
         """Their numbers, ascending, for features ``(B, C, H, W)``: ``(C / k,)``."""
         total = features.shape[1]
         if total not in self.drawn:
             self.drawn[total] = self._draw(total)
+        elif total in self.stale:
+            self._redraw(total)
         self.drawn[total] = self.drawn[total].to(features.device)
         return self.drawn[total]
 
+    def renew(self) -> None:
+        """Draw anew where they are asked for next."""
+        self.stale = set(self.drawn)
+
     def redraw(self) -> None:
-        """Draw all anew, into the same tensors, from which a recorded pass reads."""
-        for total, drawn in self.drawn.items():
-            drawn.copy_(self._draw(total), non_blocking=True)
+        """Draw at once what is to be drawn anew, since a recorded pass does not ask."""
+        for total in [total for total in self.drawn if total in self.stale]:
+            self._redraw(total)
+
+    def _redraw(self, total: int) -> None:
+        self.stale.discard(total)
+        self.drawn[total].copy_(self._draw(total), non_blocking=True)  # the tensor that a recorded pass reads
 
     def _draw(self, total: int) -> Tensor:
         # on the CPU, so that a seed draws the same on every device
@@ -141,7 +152,8 @@ class PartialLayer(DifferentiableMixedLayer):
         return self.channels.rejoin(features, super().forward(self.channels.share(features)))
 
     def resample(self, memo: Any) -> dict[str, Any]:
-        """Nothing is drawn here: the channels are those of all layers, see :class:`PartialModule`."""
+        """Before each phase other channels are drawn."""
+        self.channels.renew()
         return {}
 
     def freeze(self, sample: Any) -> nn.Module:

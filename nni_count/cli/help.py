@@ -76,7 +76,7 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
     thing = find(function)
     found = settings(thing) if thing else {}
     positional = {
-        name: f"{name.upper()} ..." if "Sequence" in str(setting.annotation) else name.upper()
+        name: f"{name.upper()} ..." if "[" in str(setting.annotation) else name.upper()
         for name, setting in found.items()
         if setting.positional
     }

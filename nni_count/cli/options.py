@@ -67,7 +67,7 @@ def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
     for name in positional:
-        several = "Sequence" in str(inspect.signature(function).parameters[name].annotation)
+        several = "[" in str(inspect.signature(function).parameters[name].annotation)
         parser.add_argument(name, nargs="+" if several else None, type=str)
     return parser
 

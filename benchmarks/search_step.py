@@ -81,11 +81,9 @@ class Step:
     def loss(self, alone: bool) -> torch.Tensor:
         """On the half for α and β, or on that for the weights; those alone learn, but with NNI's own strategies."""
         training = self.module.training_module
-        if training.halves:
-            training.halves.learn(architecture=alone)
+        training.learn(architecture=alone)
         self.module.resample()
-        estimate = training.recorded(self.images, alone) if training.recorded else self.space(self.images)
-        loss: torch.Tensor = self.space.loss(estimate, self.targets)
+        loss: torch.Tensor = self.space.loss(training.estimate(self.images, alone), self.targets)
         return loss
 
     def run(self) -> float:

@@ -83,12 +83,11 @@ class SearchStep:
     def run(self) -> None:
         training = self.module.training_module
         for alone, (optimizer, images, targets) in zip((True, False), self.phases, strict=True):
-            if training.halves:
-                training.halves.learn(architecture=alone)
+            training.learn(architecture=alone)
             self.module.resample()
             optimizer.zero_grad()
             with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-                estimate = training.recorded(images, alone) if training.recorded else self.space(images)
+                estimate = training.estimate(images, alone)
             self.space.loss(estimate.float(), targets).backward()
             optimizer.step()
 

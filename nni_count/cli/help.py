@@ -76,7 +76,7 @@ def page(command: str, function: str, options: Sequence[str]) -> str:
     thing = find(function)
     found = settings(thing) if thing else {}
     positional = {
-        name: f"{name.upper()} ..." if "[" in str(setting.annotation) else name.upper()
+        name: f"{name.upper()} ..." if takes_several(setting.annotation) else name.upper()
         for name, setting in found.items()
         if setting.positional
     }
@@ -179,6 +179,11 @@ def _named(name: str, setting: Setting, options: Sequence[str], group: str) -> I
         of = f"all but {', '.join(others)}: " if len(others) < len(kinds) else f"{', '.join(kinds)}: "
         meaning = one.meaning if thing or not others else of + one.meaning
         yield _row(f"{name}.{one.name}", one, meaning, group)
+
+
+def takes_several(annotation: Any) -> bool:
+    """Whether words without a name, of this type, may be more than one."""
+    return "[" in str(annotation)
 
 
 def _value(options: Sequence[str], name: str) -> str | None:

@@ -14,7 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from nni_count.cli.faults import tell
 from nni_count.cli.given import read_configuration
-from nni_count.cli.help import rows
+from nni_count.cli.help import rows, takes_several
 from nni_count.errors import NNICountError, Note, SettingError
 from nni_count.plugins import GROUPS, load
 from nni_count.runs.describe import path_of
@@ -67,7 +67,7 @@ def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
 
         parser.set_defaults(task={"class_path": USUAL})  # so that its settings can be given without its name
     for name in positional:
-        several = "[" in str(inspect.signature(function).parameters[name].annotation)
+        several = takes_several(inspect.signature(function).parameters[name].annotation)
         parser.add_argument(name, nargs="+" if several else None, type=str)
     return parser
 

@@ -52,6 +52,15 @@ class SpaceTraining(LightningModule):
         self.recorded: Recorded | None = None
         self._held_out: Any = None
 
+    def learn(self, architecture: bool) -> None:
+        """Let α and β learn, or the weights; all of them where the strategy does not tell them apart, as NNI's own."""
+        if self.halves:
+            self.halves.learn(architecture)
+
+    def estimate(self, images: Tensor, architecture: bool) -> Tensor:
+        """Maps of a batch of the half for the architecture, or of the other."""
+        return self.recorded(images, architecture) if self.recorded else cast(Space, self.model)(images)
+
     @property
     def needs_points(self) -> bool:
         """Whether batches must come with their points."""
@@ -79,8 +88,7 @@ class SpaceTraining(LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         half = "architecture" if batch is self._held_out else "weights"
-        if self.halves:
-            self.halves.learn(architecture=half == "architecture")
+        self.learn(architecture=half == "architecture")
         return self._loss(batch, half)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
@@ -89,8 +97,7 @@ class SpaceTraining(LightningModule):
     def _loss(self, batch: list[Tensor], half: str) -> Tensor:
         images, targets, *points = batch
         model = cast(Space, self.model)
-        images = images.contiguous(memory_format=torch.channels_last)
-        output = self.recorded(images, half == "architecture") if self.recorded else model(images)
+        output = self.estimate(images.contiguous(memory_format=torch.channels_last), half == "architecture")
         loss = searched(model, self.task, self.distance).of(images, *points)(output, targets)
         if not torch.isfinite(loss):
             raise TrainingError(

@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nni_count.errors import shortened
+
 #: of a replay from the pass itself, relative; half precision sums in another order
 LARGEST_DIFFERENCE = 0.1
 
@@ -41,12 +43,10 @@ class Recorded:
             return cast(Tensor, self.space(images))
         precision = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
         kind = (images.shape, images.dtype, precision, self.space.training)
-        if self._known.setdefault(architecture, kind) != kind:
+        if self._known.get(architecture) != kind:
+            self._known.setdefault(architecture, kind)  # the first pass sets up what a recording must not
             return cast(Tensor, self.space(images))
         if architecture not in self._replays:
-            self._replays[architecture] = self.space  # sets up what a recording must not
-            return cast(Tensor, self.space(images))
-        if self._replays[architecture] is self.space:
             self._replays[architecture] = self._record(images, precision)
         return self._replays[architecture](images)
 
@@ -57,11 +57,13 @@ class Recorded:
         with torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
             try:
                 sample = torch.empty_like(images).copy_(images)
-                graphed = torch.cuda.make_graphed_callables(_Pass(self.space), (sample,), allow_unused_input=True)
+                # in a module around it, since the forward pass of what is recorded is replaced
+                around = nn.Sequential(self.space)
+                graphed = torch.cuda.make_graphed_callables(around, (sample,), allow_unused_input=True)
                 replay = cast(Callable[[Tensor], Tensor], graphed)
                 self._check(replay, images)
             except RuntimeError as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = shortened(" ".join(str(error).split()), 200)
                 warnings.warn(f"the search goes on, slower: its pass cannot be recorded ({reason})", stacklevel=2)
                 replay = self.space
         for buffer, kept in zip(self.space.buffers(), before, strict=True):
@@ -75,21 +77,8 @@ class Recorded:
         for way in (replay, self.space):
             maps = way(images)
             slopes = torch.autograd.grad(maps.float().square().mean(), learning, allow_unused=True)
-            found.append(
-                [maps.detach().float().clone(), torch.cat([one.float().flatten() for one in slopes if one is not None])]
-            )
+            known = [one.float().flatten() for one in slopes if one is not None]
+            found.append([maps.detach().float().clone(), torch.cat(known)])
         for recorded, plain in zip(*found, strict=True):
             if not torch.linalg.norm(recorded - plain) <= LARGEST_DIFFERENCE * torch.linalg.norm(plain):
                 raise RuntimeError("a replay gives something else")
-
-
-class _Pass(nn.Module):
-    """The space, with a forward pass that can be replaced."""
-
-    def __init__(self, space: nn.Module):
-        super().__init__()
-        self.space = space
-        self.training = space.training
-
-    def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.space(images))

@@ -55,8 +55,8 @@ class Compute:
         # some layers have no gradient in some step: of drawn paths, while warming up, of nodes that nothing follows
         strategy = "auto" if self.processes == 1 else "ddp_find_unused_parameters_true"
         return {
-            **{"accelerator": self.accelerator, "devices": self.devices, "num_nodes": self.num_nodes},
-            **{"strategy": strategy, "precision": self.precision},
+            **vars(self),
+            "strategy": strategy,
             "use_distributed_sampler": False,  # our loaders deal out batches themselves
         }
 

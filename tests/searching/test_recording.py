@@ -74,7 +74,10 @@ def test_other_shapes_and_passes_without_gradients_are_not_recorded(space, recor
 
 @pytest.mark.parametrize("fault", ["fails", "gives something else"])
 def test_where_the_recording_fails_the_search_goes_on_as_it_was(space, monkeypatch, fault):
+    tried = []
+
     def record(module, arguments, allow_unused_input):
+        tried.append(arguments)
         if fault == "fails":
             raise RuntimeError("operation not permitted when stream is capturing")
         return lambda images: 2 * module(images)
@@ -86,6 +89,7 @@ def test_where_the_recording_fails_the_search_goes_on_as_it_was(space, monkeypat
         found = [recorded(batch, False) for batch in batches]
     assert all(torch.equal(one, plain(batch)) for one, batch in zip(found, batches, strict=True))
     assert space[1].num_batches_tracked == 3
+    assert len(tried) == 1  # and not again in every step
 
 
 def made(kind=AMSNetSpace):

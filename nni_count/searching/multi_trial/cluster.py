@@ -35,10 +35,10 @@ def check_cluster(settings: Mapping[str, Any]) -> None:
 def _executor(folder: Path, settings: Mapping[str, Any]) -> Any:
     import submitit
 
-    cluster, *others = [settings.get("cluster", "slurm"), *(name for name in settings if name != "cluster")]
+    parameters = {"timeout_min": MINUTES, **settings}
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        executor.update_parameters(**{"timeout_min": MINUTES, **{name: settings[name] for name in others}})
+        executor = submitit.AutoExecutor(folder=folder, cluster=parameters.pop("cluster", "slurm"))
+        executor.update_parameters(**parameters)
     except (NameError, ValueError, AssertionError, RuntimeError, TypeError) as error:
         raise SettingError(f"trials.slurm: {' '.join(str(error).split())}") from error
     return executor

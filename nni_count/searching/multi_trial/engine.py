@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from nni_count.architecture import Architecture
 from nni_count.errors import Interrupted, NNICountError, TrainingError
 from nni_count.runs.run import Stop
+from nni_count.searching.multi_trial.process import last_line
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial
 from nni_count.searching.nni import (
     ExecutionEngine,
@@ -133,9 +134,8 @@ class ServiceEngine(RecordedEngine, TrainingServiceExecutionEngine):
     def last_words(self, trial: Trial) -> str:
         files = (self.record.run.folder / "nni").glob("*/environments/*/trials/*/trial.stderr")
         newest = max(files, key=lambda path: path.stat().st_mtime, default=None)
-        lines = newest.read_text(encoding="utf-8", errors="replace").split("\n") if newest else []
-        said = [line.strip() for line in lines if line.strip()]
-        return f"{said[-1]} ({newest})" if said else "no message"
+        said = last_line(newest) if newest else ""
+        return f"{said} ({newest})" if said else "no message"
 
 
 class Pool(Protocol):

@@ -95,9 +95,14 @@ class Process:
 
 def failure(log: Path, reason: str | None = None) -> str:
     """Why a trial failed: the reason, else the last line of its output; and where that stands."""
+    return f"{reason or shortened(last_line(log) or 'no message', 300)} ({log})"
+
+
+def last_line(log: Path) -> str:
+    """What an output ends with; nothing where there is none."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{reason or shortened(said[-1] if said else 'no message', 300)} ({log})"
+    said = [line.strip() for line in text.split("\n") if line.strip()]
+    return said[-1] if said else ""
 
 
 def _end_with_parent() -> None:

@@ -75,8 +75,7 @@ class Shared:
 
     def holders(self) -> dict[str, str]:
         """The files of trials that are taken → the worker that has each."""
-        taken = (name for name in self.names(self.taken))
-        return {name: name.partition("@")[2].removesuffix(".yaml") for name in taken}
+        return {name: name.partition("@")[2].removesuffix(".yaml") for name in self.names(self.taken)}
 
 
 def move(source: Path, target: Path) -> bool:

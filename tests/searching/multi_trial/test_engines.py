@@ -14,6 +14,7 @@ import cloudpickle
 import psutil
 import pytest
 from short import short
+from short_training import short_training
 from stand_in import StandIn
 
 from nni_count.architecture import read_architecture, write_architecture
@@ -22,11 +23,9 @@ from nni_count.data import halves, open_data
 from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.searching.multi_trial import cluster, folder, local, worker
 from nni_count.searching.multi_trial import search as searching
-from nni_count.searching.multi_trial.candidate import Candidate
 from nni_count.searching.multi_trial.process import Process
 from nni_count.searching.multi_trial.record import Trials
 from nni_count.searching.multi_trial.shared import Shared
-from nni_count.tasks.counting import Counting
 from nni_count.training.settings import Crops, Recipe
 from search_spaces import AMSNetSpace
 from strategies import TPE, GridSearch, Random, RegularizedEvolution, Screening
@@ -398,17 +397,7 @@ def test_a_process_trains_as_this_one_does_and_what_figures_depend_on_is_known(t
     from dataclasses import replace
 
     parts = halves(open_data("synthetic", train=4, test=1, size=48).samples("train"), 0)
-    candidate = Candidate(
-        *parts,
-        task=Counting(),
-        recipe=Recipe(),
-        crops=Crops(32, 1, cache_gb=0.1),
-        epochs=1,
-        limit_batches=2,
-        concurrency=1,
-        accelerator="cpu",
-        seed=0,
-    )
+    candidate = short_training(parts, epochs=1)
     candidate.save(tmp_path / "candidate.pkl")
     write_architecture(architecture, tmp_path / "a.yaml")
     process = Process(tmp_path / "a.json", tmp_path / "candidate.pkl", tmp_path / "a.yaml")

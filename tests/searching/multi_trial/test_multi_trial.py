@@ -19,6 +19,7 @@ import pytest
 import yaml
 from pytorch_lightning.callbacks import Callback
 from short import short
+from short_training import short_training
 
 from nni_count.architecture import read_architecture
 from nni_count.commands import search as _search
@@ -27,13 +28,12 @@ from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.run import Run
 from nni_count.searching.cost import Cost
 from nni_count.searching.multi_trial import manager
-from nni_count.searching.multi_trial.candidate import Candidate
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.multi_trial.search import seed_strategy
 from nni_count.searching.multi_trial.watchman import end
 from nni_count.searching.settings import EarlyStop
 from nni_count.tasks.counting import Counting
-from nni_count.training.settings import Crops, Recipe
+from nni_count.training.settings import Recipe
 from search_spaces import AMSNetSpace
 from strategies import DARTS, TPE, GridSearch, PolicyBasedRL, Random, RegularizedEvolution
 
@@ -120,17 +120,7 @@ def test_the_record_writes_every_trial_and_the_best_architecture(space, tmp_path
 
 def test_a_candidate_learns_from_one_half_and_is_judged_on_the_other(space, tmp_path):
     parts = halves(open_data("synthetic", **DATA).samples("train"), 0)
-    candidate = Candidate(
-        *parts,
-        task=Counting(),
-        recipe=Recipe(),
-        crops=Crops(32, 1, cache_gb=0.1),
-        epochs=7,
-        limit_batches=2,
-        concurrency=1,
-        accelerator="cpu",
-        seed=0,
-    )
+    candidate = short_training(parts, epochs=7)
     candidate.save(tmp_path / "candidate.pkl")
     architecture = space.architecture(sampled(space)[0].choices)
     reports = []

@@ -58,7 +58,8 @@ def place(tmp_path):
 def start_worker(place, *more):
     code = "from nni_count.cli import main; raise SystemExit(main())"
     words = [sys.executable, "-c", code, "work", str(place), *more]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # where the stand-in is
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=there)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ _PUBLIC = {
     "Trials": "nni_count.searching.multi_trial.record",
     "Verification": "nni_count.searching.settings",
     "adaptive_sigma": "nni_count.data.adaptive",
+    "app": "nni_count.commands.app",
     "compare": "nni_count.commands.compare",
     "decode": "nni_count.commands.decode",
     "demo": "nni_count.commands.demo",

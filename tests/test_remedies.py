@@ -204,6 +204,9 @@ ELSEWHERE = {
     r"remove it, and --resume does that part again": (
         "commands/test_trial.py::test_a_damaged_state_of_a_part_is_told_and_the_remedy_works"
     ),
+    r"cannot be had .*; choose another --port, or --host|what nni-count export wrote$": (
+        "commands/test_app.py::test_what_is_in_the_way_is_told_before_anything_heavy_is_imported"
+    ),
     r"write one with nnictl experiment export": "commands/test_compare.py::test_an_exported_experiment_is_read",
 }
 #: settings that are advised without a value → the commands that may say so

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": ("nni_count.commands.retrain:retrain", "architecture + data -> model.safetensors"),
     "evaluate": ("nni_count.commands.evaluate:evaluate", "model + data -> how good it is: MAE, RMSE, PSNR, SSIM"),
     "predict": ("nni_count.commands.predict:predict", "model + your images -> counts and overlays"),
+    "app": ("nni_count.commands.app:app", "model -> a page on this machine to count, label and improve it in"),
     "export": ("nni_count.commands.export:export", "model -> graph for ONNX Runtime or OpenVINO, checked against it"),
     "trial": (
         "nni_count.commands.trial:trial",

@@ -67,8 +67,8 @@ def serve(given: Mapping[str, Path], folder: Path, door: socket.socket) -> None:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(home) / "gradio")  # before the parts of the page, which ask for it
         host, port, *_ = door.getsockname()
         answered = answering(page(models, folder, Path(home), ended), host)
-        # a page that is open keeps its connection
-        server = uvicorn.Server(uvicorn.Config(answered, log_level="error", timeout_graceful_shutdown=1))
+        # a page that is open keeps its connection, and uvicorn calls it an error that it is ended
+        server = uvicorn.Server(uvicorn.Config(answered, log_level="critical", timeout_graceful_shutdown=1))
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}  (Ctrl-C ends it)", flush=True)
         try:
             server.run(sockets=[door])

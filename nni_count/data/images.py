@@ -177,10 +177,11 @@ def check_whole(path: str | Path) -> str:
         What a person should know of it; nothing where there is nothing.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is missing, no image, too large to be decoded, or damaged.
     """
     from PIL import Image  # as above
 
+    _header(path, 1)
     content = Path(path).read_bytes()
     end = _end_of_jpeg(content)
     try:

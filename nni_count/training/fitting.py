@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, Timer, TQDMProgressBar
 
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
@@ -70,6 +70,8 @@ def fit(
 ) -> None:
     """Train a network in the folder of a run; its best weights are the module's afterwards, on every device."""
     length = module.length
+    # Lightning's own choice is another bar where rich is installed, which counts up to "epoch -1"
+    bars = [] if any(isinstance(callback, ProgressBar) for callback in callbacks) else [TQDMProgressBar()]
     with graceful_stop() as stop:
         trainer = pl.Trainer(
             **compute.together,
@@ -84,6 +86,7 @@ def fit(
                 StopAtStep(run, stop),
                 *([ValidateTogether(module.timer, length)] if compute.processes > 1 and length.seconds else []),
                 *callbacks,
+                *bars,
                 _checkpoint(run, every_n_epochs=1, save_on_train_epoch_end=True),
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],

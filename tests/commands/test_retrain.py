@@ -225,6 +225,13 @@ def test_a_resumed_run_goes_on_with_the_images_that_it_began_with(shanghaitech, 
         train(shanghaitech, tmp_path / "run", max_steps=6, resume=True)
 
 
+def test_the_bar_is_the_plain_one_where_rich_is_installed_too(shanghaitech, tmp_path, capsys):
+    train(shanghaitech, tmp_path / "run", max_steps=1)
+    written = "".join(capsys.readouterr())
+    assert "Epoch 0: " in written
+    assert "/-" not in written  # of which epoch, by the other
+
+
 class Statistics(Callback):
     """A batch norm's running mean and the weight before it, after every step."""
 

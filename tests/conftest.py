@@ -1,5 +1,6 @@
 """What the tests share: small architectures, small data sets in their genuine layout, and the real data."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy.io import savemat
 
 from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
@@ -82,8 +84,24 @@ def real_data() -> Path:
     return root
 
 
-def pytest_runtest_setup():
-    """Weights that a test draws are the same whichever tests came before it."""
+def pytest_collection_finish():
+    """What was imported is not looked through again whenever a network has been built."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+RENDER = Figure.savefig
+
+
+def not_rendered(figure, path, **_):
+    """A figure takes half a second to render, so that only tests that look at one do, marked ``rendered``."""
+    cv2.imwrite(str(path), np.zeros((1, 1, 3), np.uint8))
+
+
+def pytest_runtest_setup(item):
+    """Weights that a test draws are the same whichever tests came before it; figures are made, but not rendered."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+    Figure.savefig = RENDER if item.get_closest_marker("rendered") else not_rendered

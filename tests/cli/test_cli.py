@@ -37,6 +37,7 @@ def call(line):
 @pytest.mark.parametrize(
     "strategy", ["DARTS", pytest.param("GumbelDARTS", marks=pytest.mark.slow), "nni.nas.strategy.Proxyless"]
 )
+@pytest.mark.rendered
 def test_from_search_to_prediction(shanghaitech, tmp_path, strategy, capsys):
     data = f"--data {shanghaitech}"
     assert call(f"search {data} {SEARCH} --strategy {strategy} --max_epochs 1 --seed 1 --out {tmp_path}/a") == 0

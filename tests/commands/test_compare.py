@@ -47,6 +47,7 @@ def runs_of(folder, **maes):
     ]
 
 
+@pytest.mark.rendered
 def test_a_table_of_means_deviations_and_bests_the_best_first(tmp_path):
     runs = runs_of(tmp_path, GDAS=[12.0, 14.0, 16.0], DARTS=[10.0, 11.0, 12.0])
     runs.append(write_run(tmp_path / "random0", "random", 0, 30.0, cells=True, evaluations=5))

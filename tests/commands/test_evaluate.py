@@ -23,6 +23,7 @@ def model():
     return Model(create("amsnet", architecture), "amsnet", architecture, Counting())
 
 
+@pytest.mark.rendered
 def test_the_report_follows_from_the_rows(model, shanghaitech, tmp_path):
     report = evaluate(model=model, data=shanghaitech, out=tmp_path / "run")
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == report

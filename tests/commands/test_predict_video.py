@@ -34,6 +34,7 @@ def streams(path):
     return frames, sound
 
 
+@pytest.mark.rendered
 def test_a_clip_is_counted_over_time(model, tmp_path, capsys):
     clip(tmp_path / "a.mp4", 4, 10, (70, 45 + 1))
     out = tmp_path / "out"

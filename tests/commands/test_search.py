@@ -175,7 +175,7 @@ def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
     assert [result.provenance[name] for name in ("seed", "data", "epochs")] == [3, "noise", 2]
     assert [len(result.provenance[name]) for name in ("alphas", "betas")] == [24, 6]
     assert (out / "cells.png").stat().st_size
-    assert (out / "progress.png").stat().st_size > 10_000
+    assert (out / "progress.png").stat().st_size
     assert 0 <= float(rows(out)[1]["agreement"]) <= 1
     assert list((out / "tensorboard").glob("events*"))
     assert yaml.safe_load((out / "config.yaml").read_text())["space"]["init_args"]["width"] == width

@@ -27,6 +27,7 @@ def table(tmp_path_factory):
     return path
 
 
+@pytest.mark.rendered
 def test_strategies_are_compared_with_random(table, tmp_path, capsys):
     options = ["--table", str(table), "--seeds", "6", "--trials", "12", "--processes", "1"]
     strategies = ["--strategies", "[{name: RegularizedEvolution, population_size: 5}]"]

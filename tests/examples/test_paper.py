@@ -60,6 +60,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.rendered
 def test_a_table_is_trained_judged_and_gone_on_with(table, shanghaitech, tmp_path, capsys):
     data = shanghaitech.rename(tmp_path / "part_A_final")
     out = tmp_path / "out"

@@ -14,6 +14,8 @@ from nni_count.architecture import EXTRACTION, FUSION, Architecture, CellKind
 from nni_count.ops import OPERATIONS, POOLINGS, Operation
 from nni_count.pictures.cells import _cells_figure, _words, draw_cells
 
+pytestmark = pytest.mark.rendered
+
 
 @st.composite
 def cells(draw, kind: CellKind):

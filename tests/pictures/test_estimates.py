@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from nni_count.pictures.estimates import Estimate, draw_estimates
 
+pytestmark = pytest.mark.rendered
+
 
 def photo(height=240, width=320):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

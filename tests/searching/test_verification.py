@@ -64,6 +64,7 @@ def test_each_round_takes_as_long_and_the_better_half_goes_on():
         assert [most for most, _ in plan] == sorted((most for most, _ in plan), reverse=True)
 
 
+@pytest.mark.rendered
 def test_the_best_after_the_last_round_is_found_and_all_is_written_down(tmp_path):
     train = Trainer()
     best = verified(tmp_path, train)

@@ -173,7 +173,7 @@ def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
     assert width in (16, *WIDTHS.values())
     assert all(len(edges) == 2 for cell in (result.extraction, result.fusion) for edges in cell.values())
     assert [result.provenance[name] for name in ("seed", "data", "epochs")] == [3, "noise", 2]
-    assert [len(result.provenance[name]) for name in ("alphas", "betas")] == [24, 6]
+    assert [len(result.provenance[name]) for name in ("alphas", "betas")] == [15, 4]
     assert (out / "cells.png").stat().st_size
     assert (out / "progress.png").stat().st_size
     assert 0 <= float(rows(out)[1]["agreement"]) <= 1
@@ -185,7 +185,7 @@ def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
         assert 0 < float(row["alpha_entropy"]) <= 1
         assert float(row["loss/weights"]) > 0
         assert float(row["loss/architecture"]) > 0
-        for label in ("alpha/extraction_5_4", "alpha/pooling_3", "beta/fusion_4"):
+        for label in ("alpha/extraction_3_2", "alpha/pooling_3", "beta/fusion_4"):
             assert sum(float(value) for name, value in row.items() if name.startswith(label + "/")) == pytest.approx(1)
 
 
@@ -213,7 +213,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(searched):
 def test_alpha_and_weights_move_in_every_epoch(searched):
     _, straight, _, between, _ = searched
     (alphas_before, weights_before), (alphas, others) = weights(between), weights(state(straight))
-    assert len({value.data_ptr() for value in alphas.values()}) == 30
+    assert len({value.data_ptr() for value in alphas.values()}) == 19
     assert not any(torch.equal(alphas[name], alphas_before[name]) for name in alphas)
     assert not all(torch.equal(others[name], weights_before[name]) for name in others)
     first, second = probabilities(straight)

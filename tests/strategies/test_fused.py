@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from samples import own_space, strip
+from small_space import SmallSpace
 from torch import nn
 
 from nni_count.networks.wiring import Cell
@@ -15,17 +16,17 @@ from strategies.fused import FusedCell, fuse
 from strategies.partial_layer import Channels
 
 
-def both(space, features, channels="random"):
+def both(space, features, channels="random", k=4):
     """A space edge by edge and fused, of equal weights and channels."""
-    space = edge_by_edge(space, features, channels)
+    space = edge_by_edge(space, features, channels, k)
     fused = copy.deepcopy(space)
     fuse(fused)
     return space, fused
 
 
-def edge_by_edge(space, features, channels):
+def edge_by_edge(space, features, channels, k=4):
     torch.manual_seed(0)
-    space = PartialChannel(channels=channels, fused=False).mutate_model(space)
+    space = PartialChannel(k=k, channels=channels, fused=False).mutate_model(space)
     with torch.no_grad():
         for name, parameter in space.named_parameters():
             if name.endswith("_arch_alpha"):
@@ -34,23 +35,11 @@ def edge_by_edge(space, features, channels):
     return space
 
 
-@pytest.fixture(scope="module", params=["random", "fixed"])
-def built(request):
-    return edge_by_edge(AMSNetSpace(width=64, map_stride=4), torch.rand(2, 3, 32, 32), request.param)
-
-
-@pytest.fixture
-def forms(built):
-    plain, fused = copy.deepcopy(built), copy.deepcopy(built)
-    fuse(fused)
-    return plain, fused
-
-
 def cells(space, kind):
     return [module for module in space.modules() if type(module) is kind]
 
 
-def step(space, dtype, layout, size=(2, 3, 32, 32)):
+def step(space, dtype, layout, size):
     """The density, the gradients and the statistics after a step."""
     space.to(dtype=dtype, memory_format=layout)
     images = torch.rand(size, generator=torch.Generator().manual_seed(1))
@@ -59,47 +48,49 @@ def step(space, dtype, layout, size=(2, 3, 32, 32)):
     return density, {name: parameter.grad for name, parameter in space.named_parameters()}, space.state_dict()
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_outputs_gradients_and_statistics_are_those_of_the_edges(forms, dtype, layout):
-    (density, gradients, state), (found, found_gradients, found_state) = (step(space, dtype, layout) for space in forms)
+#: of every two settings each pair
+PAIRS = [
+    ("random", torch.float32, torch.contiguous_format),
+    ("random", torch.float64, torch.channels_last),
+    ("fixed", torch.float32, torch.channels_last),
+    ("fixed", torch.float64, torch.contiguous_format),
+]
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Spaces whose edges are computed one by one, by their channels."""
+    features = torch.rand(2, 3, 32, 32)
+    return {
+        channels: edge_by_edge(AMSNetSpace(width=64, map_stride=4), features, channels)
+        for channels in ("random", "fixed")
+    }
+
+
+def assert_alike(forms, dtype, layout, size):
+    (density, gradients, state), (found, found_gradients, found_state) = (
+        step(space, dtype, layout, size) for space in forms
+    )
     torch.testing.assert_close(found, density, rtol=0, atol=1e-5)
     torch.testing.assert_close(found_gradients, gradients, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found_state, state, rtol=0, atol=1e-5)
 
 
-def test_statistics_go_on_after_a_conversion_and_a_checkpoint(forms):
-    plain, fused = forms
-    for space in forms:
-        step(space, torch.float32, torch.channels_last)
-        step(space, torch.float64, torch.channels_last)
-    fused.load_state_dict(plain.state_dict())
-    copied = copy.deepcopy(fused)
-    expected, *found = (step(space, torch.float64, torch.channels_last)[2] for space in (plain, copied, fused))
-    for state in found:
-        torch.testing.assert_close(state, expected, rtol=0, atol=1e-5)
+@pytest.mark.parametrize(("channels", "dtype", "layout"), PAIRS)
+def test_outputs_gradients_and_statistics_are_those_of_the_edges(built, channels, dtype, layout):
+    forms = [copy.deepcopy(built[channels]) for _ in range(2)]
+    fuse(forms[1])
+    assert_alike(forms, dtype, layout, (2, 3, 32, 32))
 
 
-def test_without_training_too(forms):
-    plain, fused = (space.double().eval() for space in forms)
-    pairs = list(zip(cells(plain, Cell), cells(fused, FusedCell), strict=True))
-    assert len(pairs) == 7
-    for cell, other in pairs:
+@pytest.mark.parametrize("channels", ["random", "fixed"])
+def test_without_training_too(built, channels):
+    for cell in cells(copy.deepcopy(built[channels]).double().eval(), Cell):
         inputs = [10 * torch.rand(1, prepare[-2].in_channels, 8, 8).double() for prepare in cell.inputs]
         with torch.no_grad():
-            expected, found = cell(*inputs), other(*inputs)
+            expected, found = cell(*inputs), FusedCell(cell)(*inputs)
         assert expected.std() > 0.1
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-
-def test_wide_cells_too():
-    """More channels than are composed, so that each separable convolution stays two."""
-    torch.manual_seed(0)
-    space = PartialChannel(k=1, fused=False).mutate_model(AMSNetSpace(width=288, map_stride=4))
-    plain = next(cell for cell in cells(space, Cell) if cell.inputs[1][-2].out_channels > COMPOSED)
-    fused = FusedCell(copy.deepcopy(plain))
-    inputs = [torch.rand(2, prepare[-2].in_channels, 8, 8) for prepare in plain.inputs]
-    torch.testing.assert_close(fused(*inputs), plain(*inputs), rtol=0, atol=1e-5)
 
 
 def test_the_channels_keep_their_memory_format():
@@ -150,17 +141,35 @@ class OneCell(ModelSpace):
         return (output - target).square().mean()
 
 
+SIZE = (2, 8, 9, 12)
+
+
 @pytest.mark.parametrize("channels", [4, 16, 4 * (COMPOSED + 1)])
 @pytest.mark.parametrize("others", OTHERS)
 def test_other_operations_and_other_numbers_of_nodes(own, others, channels):
-    forms = both(OneCell(*OTHERS[others], channels), torch.rand(2, 8, 9, 12))
+    """With the most channels fewer are composed, so that each separable convolution stays two."""
+    forms = both(OneCell(*OTHERS[others], channels), torch.rand(SIZE))
     assert type(forms[1].cell) is FusedCell
-    (density, gradients, state), (found, found_gradients, found_state) = (
-        step(space, torch.float64, torch.channels_last, (2, 8, 9, 12)) for space in forms
-    )
-    torch.testing.assert_close(found, density, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found_gradients, gradients, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found_state, state, rtol=0, atol=1e-5)
+    assert_alike(forms, torch.float64, torch.channels_last, SIZE)
+
+
+def test_all_channels_of_wide_cells_too():
+    forms = both(OneCell(list(OPERATIONS), 2, COMPOSED + 1), torch.rand(SIZE), k=1)
+    assert type(forms[1].cell) is FusedCell
+    assert_alike(forms, torch.float64, torch.channels_last, SIZE)
+
+
+@pytest.mark.parametrize("channels", ["random", "fixed"])
+def test_statistics_go_on_after_a_conversion_and_a_checkpoint(own, channels):
+    forms = plain, fused = both(OneCell(*OTHERS["more operations"], 16), torch.rand(SIZE), channels)
+    for space in forms:
+        step(space, torch.float32, torch.channels_last, SIZE)
+        step(space, torch.float64, torch.channels_last, SIZE)
+    fused.load_state_dict(plain.state_dict())
+    copied = copy.deepcopy(fused)
+    expected, *found = (step(space, torch.float64, torch.channels_last, SIZE)[2] for space in (plain, copied, fused))
+    for state in found:
+        torch.testing.assert_close(state, expected, rtol=0, atol=1e-5)
 
 
 def test_cells_of_which_nothing_can_be_taken_together_stay_as_they_are(own):
@@ -169,13 +178,13 @@ def test_cells_of_which_nothing_can_be_taken_together_stay_as_they_are(own):
 
 
 def test_cells_whose_edges_choose_differently_stay_as_they_are():
-    space = PartialChannel(fused=False).mutate_model(AMSNetSpace(width=64, map_stride=4))
-    for cell in cells(space, Cell):
-        cell.edges["0-3"]["conv_1x1"] = nn.Identity()
+    space = PartialChannel(fused=False).mutate_model(OneCell(OPERATIONS, 4, 16))
+    space.cell.edges["0-3"]["conv_1x1"] = nn.Identity()
     fuse(space)
-    assert not cells(space, FusedCell)
+    assert type(space.cell) is Cell
 
 
 def test_the_strategy_fuses_unless_told_otherwise():
-    space = PartialChannel().mutate_model(AMSNetSpace(width=64, map_stride=4))
+    space = PartialChannel().mutate_model(SmallSpace(width=64, map_stride=4))
     assert len(cells(space, FusedCell)) == 7
+    assert not cells(PartialChannel(fused=False).mutate_model(SmallSpace(width=64, map_stride=4)), FusedCell)

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from small_space import SmallSpace
 from torch import nn
 
 from nni_count.testing.strategies import StrategyContract
@@ -26,13 +27,19 @@ def module_of(name, code):
 
 
 two_paths = module_of("two_paths", CODE)
-TestTwoPaths = module_of("test_two_paths", CONTRACT).TestTwoPaths
+OnThePage = module_of("test_two_paths", CONTRACT).TestTwoPaths
+
+
+class TestTwoPaths(OnThePage):
+    def space(self):
+        return SmallSpace(width=16, map_stride=4)
 
 
 def test_the_page_shows_a_whole_strategy_in_under_60_lines():
     assert len(CODE.splitlines()) < 60
-    assert issubclass(TestTwoPaths, StrategyContract)
-    assert TestTwoPaths.strategy is two_paths.TwoPaths
+    assert issubclass(OnThePage, StrategyContract)
+    assert OnThePage.strategy is two_paths.TwoPaths
+    assert type(OnThePage().space()) is AMSNetSpace
 
 
 def test_two_candidates_are_computed():

@@ -14,6 +14,7 @@ SCRIPT = """
 import sys
 
 import torch
+from small_space import SmallSpace
 
 import strategies
 from nni_count.runs.run import rank
@@ -22,7 +23,6 @@ from nni_count.searching import job
 from nni_count.searching.settings import SearchBudget
 from nni_count.training.compute import Compute
 from nni_count.training.settings import Crops
-from search_spaces import AMSNetSpace
 
 name, settings, folder = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
 halves, kept = [], {}
@@ -34,7 +34,7 @@ class Kept(getattr(strategies, name)):
         return kept["module"]
 
 
-class Seen(AMSNetSpace):
+class Seen(SmallSpace):
     images = []
 
     def forward(self, image):
@@ -69,7 +69,7 @@ def search(folder, strategy, settings):
         [sys.executable, str(script), strategy, repr(settings), str(folder)],
         capture_output=True,
         text=True,
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env={**environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -61,7 +61,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, architecture):
         "data": data,
         "network": {"name": "amsnet", "cells": 6, "width": 16},
         "recipe": TrainingRecipe(validation_fraction=0.3, shared_norms=True),
-        "budget": Budget(max_steps=20),
+        "budget": Budget(max_steps=5),
     }
     retrain(**settings, out=tmp_path / "one", architecture=architecture, crops=Crops(32, 4, Augmentation()),
             compute=Compute("cpu", precision="64-true"))  # fmt: skip

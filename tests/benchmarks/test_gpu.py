@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import write_shanghaitech
+from small_space import SmallSpace
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -31,7 +32,9 @@ FACTS = {"device": "X", "date": "2026-01-01", "command": "gpu.py", "rehearsal": 
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory):
     out = tmp_path_factory.mktemp("gpu") / "run"
-    code = gpu.main(["--rehearse", "--out", str(out)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("on_gpu.search.AMSNetSpace", SmallSpace)
+        code = gpu.main(["--rehearse", "--out", str(out)])
     return code, out, json.loads((out / "results.json").read_text())
 
 

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import small_space  # noqa: F401 - a run names it
 import torch
 
 from nni_count.architecture import read_architecture
@@ -172,7 +173,7 @@ def test_what_cannot_be_perturbed_is_said_before_anything_is_computed(run, tmp_p
             decode(**{"run": folder, "out": out, "rule": "perturbation", **settings})
         assert not out.exists()
 
-    folder = run({"class_path": SPACE, "init_args": {"width": 16}})
+    folder = run({"class_path": "small_space.SmallSpace", "init_args": {"width": 16}})
     config = folder / "config.yaml"
     before = config.read_text()
 

@@ -348,7 +348,6 @@ def test_the_optimiser_and_the_precision_are_settings(tmp_path):
 def test_any_loss_is_searched_by(tmp_path, strategy, loss, task):
     """``sppl`` in it is the space's own pyramid, whose α then learns; without it, it stays."""
 
-
     class First(Callback):
         alphas: ClassVar = {}
 

@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -56,6 +57,15 @@ def run(out, strategy=None, space=SmallSpace, **settings):
     )
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The result and the folder of a trial."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        Portal().attach(patch)
+        return run(folder), folder
+
+
 def test_a_trial_reports_every_epoch_and_the_figures_on_held_out_images(portal, tmp_path):
     result = run(tmp_path / "run", retrainings=2)
     *epochs, (kind, final) = portal
@@ -90,8 +100,8 @@ def test_the_held_out_part_is_in_no_training_and_the_same_for_all_seeds():
 
 
 @pytest.mark.parametrize(("when", "stage"), [(4, "search"), (9, "retrain")])
-def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when, stage, monkeypatch):
-    expected = run(tmp_path / "straight")
+def test_an_interrupted_trial_goes_on_to_the_same_result(portal, straight, tmp_path, when, stage, monkeypatch):
+    expected, _ = straight
     if stage == "search":
         disturb(when, presses=1)
     else:
@@ -114,8 +124,9 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(portal, tmp_path, when,
     assert all(found[name] == expected[name] for name in expected if name not in changing)
 
 
-def test_a_damaged_state_of_a_part_is_told_and_the_remedy_works(portal, tmp_path):
-    result = run(tmp_path / "run")
+def test_a_damaged_state_of_a_part_is_told_and_the_remedy_works(portal, straight, tmp_path):
+    result, folder = straight
+    shutil.copytree(folder, tmp_path / "run")
     state = tmp_path / "run" / "search.json"
     state.write_text(state.read_text().replace("memory_mb", "memory_MB"))
     with pytest.raises(RunError, match=r"search\.json: is damaged .*; remove it, and --resume does that part again"):

@@ -34,9 +34,7 @@ def call(line):
     return main(line.split())
 
 
-@pytest.mark.parametrize(
-    "strategy", ["DARTS", pytest.param("GumbelDARTS", marks=pytest.mark.slow), "nni.nas.strategy.Proxyless"]
-)
+@pytest.mark.parametrize("strategy", ["DARTS", pytest.param("GumbelDARTS", marks=pytest.mark.slow)])
 @pytest.mark.rendered
 def test_from_search_to_prediction(shanghaitech, tmp_path, strategy, capsys):
     data = f"--data {shanghaitech}"
@@ -59,6 +57,13 @@ def test_from_search_to_prediction(shanghaitech, tmp_path, strategy, capsys):
     assert call(f"predict {model} {tmp_path}/photo.jpg --out {tmp_path}/d") == 0
     (row,) = json.loads((tmp_path / "d" / "counts.json").read_text())
     assert f"{row['count']:.2f}  {tmp_path}/photo.jpg" in capsys.readouterr().out
+
+
+def test_space_and_strategy_may_be_given_by_their_paths(shanghaitech, tmp_path):
+    paths = "--space small_space.SmallSpace --strategy nni.nas.strategy.Proxyless"
+    settings = SEARCH.partition("AMSNetSpace")[2]
+    assert call(f"search --data {shanghaitech} {paths} {settings} --max_epochs 1 --seed 1 --out {tmp_path}/a") == 0
+    assert read_architecture(tmp_path / "a" / "architecture.yaml").provenance["seed"] == 1
 
 
 def test_a_runs_configuration_reproduces_it(shanghaitech, tmp_path):

@@ -205,7 +205,7 @@ def test_parameters_become_options_owners_first(within_nni, tmp_path):
 def test_a_trial_takes_nnis_parameters_over_the_base_configuration(within_nni, portal, tmp_path, capsys):
     base = {
         "data": {"path": "synthetic", "train": 8, "size": 64},
-        "space": {"class_path": "search_spaces.AMSNetSpace", "init_args": {"width": 32, "map_stride": 4}},
+        "space": {"class_path": "small_space.SmallSpace", "init_args": {"width": 32, "map_stride": 4}},
         "strategy": {"class_path": "strategies.DARTS", "init_args": {"arc_learning_rate": 0.1}},
         "max_epochs": 1,
         "limit_train_batches": 1,

@@ -15,6 +15,7 @@ from nni_count.model import load_model
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 LESS = {
     "--max_epochs 4 --limit_train_batches 15 --crop_size 96": "--max_epochs 1 --limit_train_batches 1 --crop_size 32",
+    "--space.map_stride 4": "--space.map_stride 4 --space.width 16",
     "--crop_size 128": "--crop_size 32",
     "--max_steps 500": "--max_steps 1",
     "--data synthetic": "--data synthetic --data.train 8 --data.test 2 --data.size 64",

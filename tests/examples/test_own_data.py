@@ -17,6 +17,8 @@ LESS = {
     r"--max_time \S+": "--max_steps 2",
     r"(make_photos.py \S+)": r"\1 --number 8",
     r"--number 15": "",
+    r"--space.map_stride 4": "--space.map_stride 4 --space.width 16",
+    r"--crop_size \d+": "--crop_size 32 --batch_size 2",
     r"--network.width 64": "--network.width 32",
     r"warmup_epochs 2": "warmup_epochs 0",
 }

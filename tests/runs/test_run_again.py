@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import LIGHT, random_architecture
+from small_space import SmallSpace
 
 import nni_count
 from nni_count import Augmentation, Budget, Compute, Cost, Crops, Decoding, RandomBudget, SearchBudget, TrainingRecipe
@@ -18,7 +19,6 @@ from nni_count.errors import RunError
 from nni_count.model import Model, load_model
 from nni_count.networks import create
 from nni_count.tasks.counting import Counting
-from search_spaces import AMSNetSpace
 from strategies import DARTS, Random
 
 CROPS = Crops(size=32, batch_size=2, augmentation=Augmentation(rotation=5, quarter_turns=True))
@@ -53,7 +53,7 @@ def search(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("search") / "run"
     decoding = Decoding("joint", Cost("parameters", 2e5, image_size=(64, 64)), validation_images=1)
     nni_count.search(
-        data=HeldOut(data, 0.25), space=AMSNetSpace(**SPACE), strategy=DARTS(), decoding=decoding, out=out, **SEARCH
+        data=HeldOut(data, 0.25), space=SmallSpace(**SPACE), strategy=DARTS(), decoding=decoding, out=out, **SEARCH
     )
     return out
 
@@ -121,7 +121,7 @@ def test_a_trial_and_a_comparison(data, tmp_path):
     brief = {"budget": Budget(max_steps=1), "crops.size": 32, "batch_size": 2, "network": {"width": 16}}
     nni_count.trial(
         data=data,
-        space=AMSNetSpace(**SPACE),
+        space=SmallSpace(**SPACE),
         strategy=Random(),
         out=tmp_path / "run",
         retrain=brief,

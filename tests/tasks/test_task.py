@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 from short import short
+from small_space import SmallSpace
 
 from nni_count.architecture import read_architecture
 from nni_count.cli import main
@@ -164,7 +165,7 @@ def test_a_crop_knows_its_zoom():
 
 
 def test_another_task_from_retraining_to_prediction(tmp_path):
-    model = retrain(data=Colours(), task=Brightness(), out=tmp_path / "run", max_steps=60, **TINY)
+    model = retrain(data=Colours(), task=Brightness(), out=tmp_path / "run", max_steps=20, **TINY)
     assert model.network.settings["out_channels"] == 2
     assert 0 < model.facts["validation_close"] <= 1
     rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
@@ -196,15 +197,14 @@ def test_another_task_from_retraining_to_prediction(tmp_path):
 
 def test_another_task_is_searched_and_its_channels_follow(tmp_path):
     from nni_count.commands.search import search as searching
-    from search_spaces import AMSNetSpace
     from strategies import DARTS
 
     settings = {"max_epochs": 1, "crop_size": 32, "batch_size": 1, "limit_train_batches": 1, "accelerator": "cpu"}
-    space = AMSNetSpace(width=16, map_stride=4)
+    space = SmallSpace(width=16, map_stride=4)
     search = short(searching)
     search(data=Colours(), space=space, strategy=DARTS(), task=Brightness(), out=tmp_path / "run", **settings)
     assert read_architecture(tmp_path / "run" / "architecture.yaml").network["out_channels"] == 2
-    three = AMSNetSpace(width=16, map_stride=4, out_channels=3)
+    three = SmallSpace(width=16, map_stride=4, out_channels=3)
     with pytest.raises(SettingError, match=r"space.out_channels: 3; the task regresses 2 map\(s\)"):
         search(data=Colours(), space=three, strategy=DARTS(), task=Brightness(), out=tmp_path / "other", **settings)
 
@@ -361,7 +361,7 @@ def test_on_the_command_line_a_task_is_given_by_its_path(tmp_path, capsys, monke
     monkeypatch.syspath_prepend(str(tmp_path))
     task = "--data synthetic --data.train 4 --data.size 64 --task their_task.Twice --task.sigma 3"
     small = "--crop_size 32 --batch_size 1"
-    space = "--space search_spaces.AMSNetSpace --space.width 16 --space.map_stride 4 --strategy strategies.DARTS"
+    space = "--space small_space.SmallSpace --space.width 16 --space.map_stride 4 --strategy strategies.DARTS"
     search = f"search {task} {small} {space} --max_epochs 1 --limit_train_batches 1 --out {tmp_path}/a"
     assert main(search.split()) == 0
     architecture = f"--architecture {tmp_path}/a/architecture.yaml"

@@ -20,6 +20,7 @@ import yaml
 from pytorch_lightning.callbacks import Callback
 from short import short
 from short_training import short_training
+from small_space import SmallSpace
 
 from nni_count.architecture import read_architecture
 from nni_count.cli import main
@@ -142,7 +143,8 @@ def test_settings_that_cannot_work_are_named(settings):
         Trials(**settings)
 
 
-def test_bad_input_is_said_before_the_first_trial(space, tmp_path, monkeypatch):
+def test_bad_input_is_said_before_the_first_trial(tmp_path, monkeypatch):
+    space = SmallSpace(width=16, map_stride=4)
     with pytest.raises(SettingError, match=r"devices: 2; a trial trains on one, give trials\.concurrency"):
         search(data="synthetic", space=space, strategy=Random(), out=tmp_path / "a", devices=2, **SMALL)
     for ignored, message in (

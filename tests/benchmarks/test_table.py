@@ -33,6 +33,14 @@ from nni_count.tasks.counting import Counting
 TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibration=4, judged=2)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few_crowds():
+    with pytest.MonkeyPatch.context() as patch:
+        few = {**SETS["crowds"].folder, "train": 12}
+        patch.setitem(SETS, "crowds", dataclasses.replace(SETS["crowds"], folder=few, times=2))
+        yield
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """The folders of the table's data sets, with a few small images each."""

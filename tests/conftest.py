@@ -84,6 +84,29 @@ def real_data() -> Path:
     return root
 
 
+#: files whose tests wait for processes, or learn; one of them at the end would leave the other workers idle
+LONG = {
+    "test_engines",
+    "test_fused",
+    "test_multi_trial",
+    "test_own_data",
+    "test_own_operation",
+    "test_search",
+    "test_several_processes",
+    "test_strategy_contract",
+    "test_together",
+    "test_verification",
+}
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # workers take files in the order below, not by their number of tests
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 def pytest_collection_finish():
     """What was imported is not looked through again whenever a network has been built."""
     gc.collect()

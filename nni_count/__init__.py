@@ -18,6 +18,7 @@ _PUBLIC = {
     "Crops": "nni_count.training.settings",
     "Decoding": "nni_count.searching.settings",
     "EarlyStop": "nni_count.searching.settings",
+    "Inference": "nni_count.model.inference",
     "Model": "nni_count.model",
     "NNICountError": "nni_count.errors",
     "RandomBudget": "nni_count.searching.random_search",

@@ -23,8 +23,8 @@ from nni_count.data.pixels import normalise
 from nni_count.data.sample import Sample
 from nni_count.data.views import check_views
 from nni_count.errors import DataError, SettingError
-from nni_count.model import Estimator, Model, load_model
-from nni_count.networks.devices import find_device
+from nni_count.model import Estimator, Model
+from nni_count.model.inference import Inference
 from nni_count.networks.whole_image import whole_map
 from nni_count.pictures.estimates import Estimate, draw_estimates
 from nni_count.runs.describe import describe
@@ -48,8 +48,7 @@ def evaluate(
     out: str | Path | None = None,
     split: str = "test",
     views: int = 1,
-    accelerator: str = "auto",
-    devices: int = 1,
+    compute: Inference = Inference(),
     task_class: type[Task] | None = None,
 ) -> dict[str, Any]:
     """Judge a model on whole images, by the figures of its task.
@@ -64,8 +63,7 @@ def evaluate(
             by its number, and ``networks.json``. Without one nothing is written.
         split: the part of the data set.
         views: of an image whose maps are averaged: 1; 2, it and its mirror image; or 8, both turned by quarters.
-        accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
-        devices: how many of them: 1.
+        compute: on what the model estimates, and in tiles of what size.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
             nothing imported.
 
@@ -88,17 +86,13 @@ def evaluate(
         "data": data,
         "split": split,
         "views": views,
-        "accelerator": accelerator,
+        "compute": compute,
         "task_class": task_class,
     }
     check_views(views)
-    device = find_device(accelerator, devices)
     if isinstance(model, (list, tuple)):
-        loaded = [one if isinstance(one, Estimator) else load_model(one, device) for one in model]
-        return _several(loaded, out, settings)
-    model = cast("str | Path | Estimator", model)
-    if not isinstance(model, Estimator):
-        model = load_model(model, device)
+        return _several([compute.ready(one) for one in model], out, settings)
+    model = compute.ready(cast("str | Path | Estimator", model))
     dataset, taken_over, differs = model.origin.reopen(data) if model.origin else (open_data(data), {}, {})
     samples, task = dataset.samples(split), model.task
     met = None if model.origin is None else model.origin.met(dataset, samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,14 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from nni_count.data.given import given_images
-from nni_count.data.images import check_whole, read_image, scaled_down
+from nni_count.data.images import Windows, check_whole, read_image, scaled_down
+from nni_count.data.rasters import Raster, is_large
 from nni_count.data.video import Video, Watching, is_video
 from nni_count.data.views import check_views
 from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
-from nni_count.model import Estimator, load_model
+from nni_count.model import Estimator
+from nni_count.model.inference import Inference
 from nni_count.model.named import LEARNT, OURS
-from nni_count.networks.devices import find_device
 from nni_count.runs.ahead import ahead
 from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
@@ -30,6 +32,8 @@ from nni_count.tasks.task import Task
 
 if TYPE_CHECKING:
     from nni_count.tasks.regions import Survey
+
+DRAWN = 4096  # pixels a side of the overlay of an image that is read window by window
 
 
 def predict(
@@ -45,8 +49,7 @@ def predict(
     regions: str | Path | None = None,
     metres_per_pixel: Annotated[float, Range(1e-9, 1e6)] | None = None,
     video: Watching = Watching(),
-    accelerator: str = "auto",
-    devices: int = 1,
+    compute: Inference = Inference(),
     task_class: type[Task] | None = None,
 ) -> list[dict[str, Any]]:
     """Estimate images, and draw what was estimated: count in them, where the model counts.
@@ -76,8 +79,7 @@ def predict(
         metres_per_pixel: of the images; tells how many are on a square metre of each, and of its regions. Of regions of
             a GeoTIFF in metres the file tells.
         video: how often videos are looked at, and over how long numbers are averaged.
-        accelerator: ``auto``, ``cpu``, ``gpu`` …, as Lightning has them; a model that is given stays where it is.
-        devices: how many of them: 1.
+        compute: on what the model estimates, and in tiles of what size.
         task_class: the class of the model's task, by dotted path, where it is of no installed package: a model file has
             nothing imported.
 
@@ -104,7 +106,7 @@ def predict(
         "regions": regions,
         "metres_per_pixel": metres_per_pixel,
         "video": video,
-        "accelerator": accelerator,
+        "compute": compute,
         "task_class": task_class,
     }
     check_views(views)
@@ -119,12 +121,10 @@ def predict(
     if videos and len(videos) < len(sources):
         raise SettingError(f"images: {videos[0].name} is a video, and others are none; give one kind in a call")
     paths = [] if videos else given_images(sources)
-    device = find_device(accelerator, devices)
     if model is None:
         model = OURS[0]
         warnings.warn(Note(f"no --model is given: {model} is taken, {LEARNT}"), stacklevel=2)
-    if not isinstance(model, Estimator):
-        model = load_model(model, device)
+    model = compute.ready(model)
     task = model.task
     for name in (name for name in ("points", "regions", "metres_per_pixel") if settings[name]):
         check_counts(task, name)
@@ -146,7 +146,7 @@ def predict(
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     words: list[str] = []
-    taking = ahead(lambda path: (check_whole(path), read_image(path, oriented=True, **reading)), paths)
+    taking = ahead(partial(_taken, white=reading["white"], page=reading["page"]), paths)
     shown = tqdm(taking, "estimating", total=len(paths), unit="image", leave=False, disable=None)  # at a terminal alone
     for path, read in zip(paths, shown, strict=True):
         try:
@@ -175,6 +175,14 @@ def predict(
     return rows
 
 
+def _taken(path: Path, white: int | None, page: int | None) -> tuple[str, np.ndarray | Windows]:
+    """What should be known of an image file, and its pixels."""
+    if is_large(path):
+        raster = Raster(path, white, page)
+        return raster.note, raster
+    return check_whole(path), read_image(path, oriented=True, white=white, page=page)
+
+
 class _Results:
     """What the folder of a run gets of each image, as soon as it is known."""
 
@@ -195,13 +203,13 @@ class _Results:
         self.taken: set[str] = set()
 
     def add(
-        self, row: dict[str, Any], path: Path, image: np.ndarray, shape: tuple[int, int], estimate: np.ndarray
+        self, row: dict[str, Any], path: Path, image: np.ndarray | Windows, shape: tuple[int, int], estimate: np.ndarray
     ) -> None:
         """Write an image's overlay, whose name the row gets, and its rows; ``shape`` is that of the file itself."""
         task, stride = self.model.task, self.model.map_stride
         regions = row.get("regions", [])
         row["overlay"] = free_name(path.stem, f"_{self.noun}.jpg", self.taken)
-        picture = task.draw(image, estimate)
+        picture = task.draw(image if isinstance(image, np.ndarray) else image.reduced(DRAWN), estimate)
         if self.survey and regions:
             self.survey.draw(picture, path, shape, regions)
         write_image(self.folder / row["overlay"], picture)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 SCALE, TIE_POINT, MATRIX, KEYS = 33550, 33922, 34264, 34735  # tags
 MODEL, RASTER, GEOGRAPHIC, PROJECTED, UNIT = 1024, 1025, 2048, 3072, 3076  # keys among them
@@ -41,17 +45,20 @@ class Place:
         return [*inverse.ravel().tolist(), *(-inverse @ self.matrix[:, 2]).tolist()]
 
 
+def open_tiff(path: str | Path) -> TiffImageFile:
+    """The header of a TIFF of any size, PIL's errors where it is none; nothing is decoded."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    return TiffImageFile(str(path))  # Image.open refuses a large one
+
+
 def place_of(path: str | Path) -> Place | None:
     """Where an image lies; None where it is no GeoTIFF."""
-    from PIL import Image
-
     if Path(path).suffix.lower() not in GEOTIFF_SUFFIXES:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the size, which the reader of images checks
-            with Image.open(path) as image:
-                tags = dict(getattr(image, "tag_v2", {}))
+        with closing(open_tiff(path)) as image:
+            tags = dict(image.tag_v2)
         keys = np.reshape(tags.get(KEYS, ()), (-1, 4))[1:]  # key, where its value is, how many, value
         known = {int(key): int(value) for key, where, _, value in keys if where == 0 and value != USER_DEFINED}
         if MATRIX in tags:

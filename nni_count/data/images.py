@@ -6,11 +6,12 @@ import os
 import warnings
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 
 from nni_count.data.exif import orientation_of, turned_image
+from nni_count.data.tiles import Window
 from nni_count.errors import DataError
 from nni_count.runs.memory import memory_left
 from nni_count.runs.ranges import Range
@@ -22,7 +23,19 @@ if TYPE_CHECKING:
 MAX_PIXELS, MAX_BYTES = 1 << 27, 1 << 30
 DECODING = 40  # bytes a pixel while it is decoded, normalised and drawn upon
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_KIND_OF_PAGE, _PHOTOMETRIC = 0x00FE, 0x0106
+_KIND_OF_PAGE, _BITS, _PHOTOMETRIC = 0x00FE, 0x0102, 0x0106
+
+
+@runtime_checkable
+class Windows(Protocol):
+    """An image that is read window by window, such as :class:`nni_count.data.rasters.Raster`."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, window: Window, /) -> np.ndarray: ...
+
+    def reduced(self, max_side: int) -> np.ndarray:
+        """All of it, with at most so many pixels a side."""
 
 
 def image_size(path: str | Path, *, oriented: bool = False, page: int | None = None) -> tuple[int, int]:
@@ -31,17 +44,25 @@ def image_size(path: str | Path, *, oriented: bool = False, page: int | None = N
     Raises:
         DataError: the file is missing or no image, or too large to be decoded, or has several pages.
     """
-    (width, height), turn, _ = _header(path, page)
+    (width, height), turn, *_ = _header(path, page)
     return (height, width) if oriented and turn > 4 else (width, height)
 
 
 def orientation(path: str | Path, page: int | None = None) -> int:
     """How the camera held the image, by EXIF's number from 1 (as it is stored) to 8; errors as :func:`image_size`."""
-    return _header(path, page)[1]
+    return _header(path, page).turn
 
 
-def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int, bool]:
-    """The size, the orientation, and whether 0 is white."""
+class _Header(NamedTuple):
+    """The size, the orientation, whether 0 is white, and whether OpenCV would darken colours by transparency."""
+
+    size: tuple[int, int]
+    turn: int
+    inverted: bool
+    darkened: bool
+
+
+def _header(path: str | Path, page: int | None) -> _Header:
     from PIL import Image  # here, since a model that is loaded to count in arrays needs it not
 
     try:
@@ -51,28 +72,36 @@ def _header(path: str | Path, page: int | None) -> tuple[tuple[int, int], int, b
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, which is checked here
             with Image.open(path) as image:
-                pages = _pages(image)
-                number = _frames(image)
-                image.seek(min(page or 1, number) - 1)
+                check_page(path, image, page)
                 width, height = image.size
                 turn = orientation_of(image, path)
-                inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+                tags = getattr(image, "tag_v2", {})
+                inverted = tags.get(_PHOTOMETRIC) == 0
+                darkened = image.format == "TIFF" and image.mode == "RGBA" and max(tags.get(_BITS, (8,))) == 8
+    except DataError:
+        raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more than 178") from error
     except Exception as error:  # PIL raises whatever the damaged bytes lead to
         if isinstance(error, OSError) and error.strerror:  # PIL's own have none
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        raise _unreadable(path) from error
-    if page is None and pages > 1:
-        remedy = f"say which is meant with --data.page (predict: --page) 1 to {number}"
-        raise DataError(f"{path}: has {pages} pages; {remedy}")
-    if page is not None and page > number:
-        raise DataError(f"{path}: has {number} page(s), and no page {page}; choose another")
+        raise unreadable(path) from error
     if length > MAX_BYTES:
         raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it an image?")
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width * height / 1e6:.0f}")
-    return (width, height), turn, inverted
+    return _Header((width, height), turn, inverted, darkened)
+
+
+def check_page(path: str | Path, image: Image.Image, page: int | None) -> None:
+    """Turn to the page that is asked for; a :class:`DataError` where there is none, or one must be asked for."""
+    number = _frames(image)
+    if page is None and _pages(image) > 1:
+        remedy = f"say which is meant with --data.page (predict: --page) 1 to {number}"
+        raise DataError(f"{path}: has {_pages(image)} pages; {remedy}")
+    if page is not None and page > number:
+        raise DataError(f"{path}: has {number} page(s), and no page {page}; choose another")
+    image.seek((page or 1) - 1)
 
 
 def _frames(image: Image.Image) -> int:
@@ -92,7 +121,8 @@ def _pages(image: Image.Image) -> int:
     return own
 
 
-def _unreadable(path: str | Path, depth: object = None) -> DataError:
+def unreadable(path: str | Path, depth: object = None) -> DataError:
+    """What is said of a file that is no image, or whose pixels are of a ``depth`` that none is read of."""
     if depth:
         return DataError(f"{path}: pixels are {depth}; save the image with 8 or 16 bits a channel")
     return DataError(f"{path}: not a readable image (empty, truncated or of an unknown format); replace or remove it")
@@ -124,7 +154,7 @@ def read_image(
     import cv2  # as above
     from PIL import Image
 
-    (width, height), turn, inverted = _header(path, page)
+    (width, height), turn, inverted, darkened = _header(path, page)
     if width * height * DECODING > memory_left():
         raise DataError(f"{path}: {width}×{height} pixels do not fit into the memory; scale the file down")
     cv2.utils.logging.setLogLevel(0)  # what is wrong is said by us
@@ -135,11 +165,12 @@ def read_image(
     image: np.ndarray | None
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # which is done below
     try:
-        if page is not None and page > 1 and data[:2].tobytes() not in (b"II", b"MM"):  # no TIFF: frames of 8 bits
+        later = page is not None and page > 1
+        if darkened or (later and data[:2].tobytes() not in (b"II", b"MM")):  # no TIFF: frames of 8 bits
             with Image.open(path) as file:
-                file.seek(page - 1)
+                file.seek((page or 1) - 1)
                 image = np.asarray(file.convert("RGB"))[:, :, ::-1]
-        elif page is not None and page > 1:
+        elif page and later:
             _, pages = cv2.imdecodemulti(data, flags, range=(page - 1, page))
             image = pages[0] if pages else None
         else:
@@ -148,18 +179,19 @@ def read_image(
         image = None
     if image is None:
         with Image.open(path) as file:
-            raise _unreadable(path, {"F": "float32", "I": "int32"}.get(file.mode))  # of which OpenCV reads some
+            raise unreadable(path, {"F": "float32", "I": "int32"}.get(file.mode))  # of which OpenCV reads some
     if image.dtype == np.uint16:
-        image = _eight_bits(image, path, white)
+        if white is None:
+            check_depth(image, path)
+        image = eight_bits(image, white)
         image = 255 - image if inverted else image  # of 8 bits OpenCV does it
     elif image.dtype != np.uint8:
-        raise _unreadable(path, image.dtype)
+        raise unreadable(path, image.dtype)
     return np.ascontiguousarray(turned_image(image, turn if oriented else 1)[:, :, ::-1])
 
 
-def _eight_bits(image: np.ndarray, path: str | Path, white: int | None) -> np.ndarray:
-    if white is not None:
-        return np.asarray(np.minimum(image.astype(np.float32) * (255 / white) + 0.5, 255).astype(np.uint8))
+def check_depth(image: np.ndarray, path: str | Path) -> None:
+    """Refuse an image of 16 bits that uses so few of them that another value than 65535 must be white."""
     largest = int(image.max())
     if 0 < largest < 1 << 14 and (image % 257).any():  # else a dark one that was made of 8 bits
         bits = largest.bit_length()
@@ -167,7 +199,13 @@ def _eight_bits(image: np.ndarray, path: str | Path, white: int | None) -> np.nd
             f"{path}: has 16 bits, of which it uses {bits}: the largest value is {largest} of 65535; "
             f"say which value is white with --data.white (predict: --white), such as {(1 << max(bits, 8)) - 1}"
         )
-    return (image >> 8).astype(np.uint8)
+
+
+def eight_bits(image: np.ndarray, white: int | None) -> np.ndarray:
+    """An image of 16 bits as uint8, where ``white`` is 255."""
+    if white is None:
+        return (image >> 8).astype(np.uint8)
+    return np.asarray(np.minimum(image.astype(np.float32) * (255 / white) + 0.5, 255).astype(np.uint8))
 
 
 def check_whole(path: str | Path) -> str:
@@ -196,7 +234,7 @@ def check_whole(path: str | Path) -> str:
             if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
                 clear = float((np.asarray(image.convert("RGBA"))[:, :, 3] < 255).mean())
     except Exception as error:  # as above
-        raise _unreadable(path) from error
+        raise unreadable(path) from error
     if end == -1 or not whole:
         raise DataError(f"{path}: a part of this JPEG is missing, which viewers fill with grey; restore or remove it")
     return f"{clear:.1%} of its pixels are transparent; the colours beneath are seen" if clear else ""
@@ -210,10 +248,16 @@ def smaller(width: int, height: int, max_side: int | None) -> tuple[int, int] | 
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def scaled_down(image: np.ndarray, max_side: int | None) -> np.ndarray:
+@overload
+def scaled_down(image: np.ndarray, max_side: int | None) -> np.ndarray: ...
+@overload
+def scaled_down(image: Windows, max_side: int | None) -> np.ndarray | Windows: ...
+def scaled_down(image: np.ndarray | Windows, max_side: int | None) -> np.ndarray | Windows:
     """An image ``(H, W, 3)`` with at most so many pixels a side."""
     size = smaller(image.shape[1], image.shape[0], max_side)
-    return image if size is None else resized(image, size)
+    if size is None or max_side is None:
+        return image
+    return resized(image, size) if isinstance(image, np.ndarray) else image.reduced(max_side)
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -41,8 +41,9 @@ class ExportedModel(Estimator):
             header, self.export = read_header(texts), parse_json(texts["export"])
             about = (int(self.export[name]) for name in ("parameters", "multiple", "map_stride"))
             parameters, self._multiple, stride = about
-            if not 1 <= stride <= self._multiple <= 1 << 16:
-                raise ValueError(f"map_stride {stride}, multiple {self._multiple}")
+            self._reach = None if (far := self.export.get("reach")) is None else int(far)
+            if not 1 <= stride <= self._multiple <= 1 << 16 or not 0 <= (self._reach or 0) <= 1 << 16:
+                raise ValueError(f"map_stride {stride}, multiple {self._multiple}, reach {self._reach}")
         except (*DAMAGED, NNICountError) as error:
             raise ModelError(f"damaged header ({first_line(error)}); {REMEDY}") from error
         try:
@@ -51,6 +52,14 @@ class ExportedModel(Estimator):
             raise ModelError(str(error)) from error
         super().__init__(header.name, header.settings, parameters, stride, task, header.facts, header.origin)
         self.graph = graph
+
+    @property
+    def multiple(self) -> int:
+        return self._multiple
+
+    @property
+    def reach(self) -> int | None:
+        return self._reach
 
     def _estimate(self, image: np.ndarray, views: int) -> np.ndarray:
         check_views(views)
@@ -73,7 +82,7 @@ class ExportedModel(Estimator):
             if not is_for_memory(error):
                 raise
             size = f"{image.shape[1]}×{image.shape[0]}"
-            raise DataError(f"an image of {size} pixels does not fit into the memory; scale it down") from error
+            raise DataError(f"an image of {size} pixels does not fit into the memory; cut it with --tile") from error
 
 
 def load_exported(path: str | Path, threads: int | None = None) -> ExportedModel:

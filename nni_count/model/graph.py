@@ -105,6 +105,7 @@ def _texts(model: Model, names: list[str]) -> dict[str, str]:
         "multiple": model.network.multiple,
         "map_stride": model.network.map_stride,
         "max_side": model.max_side,
+        "reach": model.reach,
         "opset": OPSET,
         "outputs": [MAP, *names],
     }

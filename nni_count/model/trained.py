@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nni_count.model.named import find_model
 from nni_count.networks import Network, create, number_of_parameters
 from nni_count.networks.folding import folded
 from nni_count.networks.network import at_most
+from nni_count.networks.whole_image import reach
 from nni_count.runs.files import whole
 from nni_count.runs.plain import check_file
 from nni_count.tasks.judging import estimate_map
@@ -59,6 +61,14 @@ class Model(Estimator):
         device = next(self.network.parameters()).device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.bfloat16):
             return estimate_map(self._folded or self.network, self.task, normalise(image), views)
+
+    @property
+    def multiple(self) -> int:
+        return self.network.multiple
+
+    @cached_property
+    def reach(self) -> int | None:
+        return reach(self.network)
 
     def fold(self) -> None:
         """Estimate by a copy of the network whose batch norms are folded into its convolutions, which takes less time

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from nni_count.errors import SettingError
@@ -26,3 +28,14 @@ def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
         usable = ", ".join(name for name, names in known.items() if any(there[one] for one in names))
         raise SettingError(f"accelerator: {accelerator!r} is not here; choose among {usable}")
     return torch.device(found[0])
+
+
+def imitates_bfloat16() -> bool:
+    """Whether this processor has no bfloat16, and computes in it 5 to 10 times slower."""
+    return not processor().get("avx512_bf16", True)
+
+
+def processor() -> dict[str, Any]:
+    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
+    return found

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nni_count.data.tiles import tiles
 from nni_count.data.views import VIEWS, check_views
 from nni_count.errors import DataError
 from nni_count.networks.network import Network
@@ -85,22 +86,16 @@ def _by_tiles(network: Network, image: Tensor, views: int) -> Tensor:
 
 
 def _in_tiles(network: Network, image: Tensor, views: int, side: int, margin: int) -> Tensor:
-    rows = range(0, image.shape[-2], side)
-    return torch.cat([_row_of_tiles(network, image, views, top, side, margin) for top in rows], -2)
-
-
-def _row_of_tiles(network: Network, image: Tensor, views: int, top: int, side: int, margin: int) -> Tensor:
     height, width = image.shape[-2:]
-    found = []
-    for left in range(0, width, side):
-        above, before = min(top, margin), min(left, margin)
-        tile = image[:, top - above : top + side + margin, left - before : left + side + margin]
-        rows, columns = (
-            slice(skipped // network.map_stride, -(-(skipped + min(side, rest)) // network.map_stride))
-            for skipped, rest in ((above, height - top), (before, width - left))
-        )
-        found.append(_map(network, tile, views)[..., rows, columns])
-    return torch.cat(found, -1)
+    stride = network.map_stride
+    cells = None
+    for tile in tiles(height, width, side, margin, stride):
+        found = _map(network, image[(..., *tile.pixels)], views)[(..., *tile.inner)]
+        if cells is None:
+            cells = found.new_empty(*found.shape[:2], -(-height // stride), -(-width // stride))
+        cells[(..., *tile.cells)] = found
+    assert cells is not None
+    return cells
 
 
 @torch.inference_mode()

@@ -25,7 +25,8 @@ def overlay(image: np.ndarray, density: np.ndarray, count: float, noun: str = "c
     """
     height, width = image.shape[:2]
     positive = np.clip(np.nan_to_num(np.asarray(density, np.float32), posinf=0), 0, None)
-    heat = cv2.resize(positive, (width, height), interpolation=cv2.INTER_LINEAR)
+    way = cv2.INTER_AREA if positive.shape[0] > height else cv2.INTER_LINEAR
+    heat = cv2.resize(positive, (width, height), interpolation=way)
     heat = heat * (min(1.0, float(heat.sum())) / max(float(heat.max()), 1e-12))
     shade = np.round(50 + heat * 205).astype(np.uint8)  # the map's darkest colours would read as shadows
     colours = cv2.cvtColor(cv2.applyColorMap(shade, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)

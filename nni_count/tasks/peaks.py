@@ -10,8 +10,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from nni_count.data.images import smaller
+from nni_count.data.tiles import Tile, tiles
 from nni_count.errors import SettingError
 from nni_count.tasks.task import Task
+
+#: cells a side of what is looked at at once, and of what is seen around it
+BLOCK, AROUND = 1024, 64
 
 
 def check_counts(task: Task, setting: str, label: str | None = None) -> None:
@@ -54,6 +58,7 @@ def peaks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     come from a maximum to a higher one (persistence), so that ripples of the background come last. Every cell belongs
     to a maximum: to the one that is reached uphill, and where that is none of the chosen ones, across the highest pass.
     What is negative is nobody's; to make up for it all shares are smaller in proportion, so that they sum to the count.
+    Large maps are looked at in :data:`BLOCK` s, which see :data:`AROUND` cells of their neighbours.
 
     Args:
         density: people per cell, ``(h, w)``.
@@ -62,19 +67,57 @@ def peaks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The points, ``(N, 2)`` x y in cells, between cells by a parabola through a maximum and its neighbours, the
         highest first; and their shares of the count, ``(N,)`` float64.
     """
-    values = np.clip(np.asarray(density, np.float64), 0, None)
-    count, total = float(np.sum(density, dtype=np.float64)), float(values.sum())
+    count = float(np.sum(density, dtype=np.float64))
     if not count > 0:
         return np.zeros((0, 2)), np.zeros(0)
-    basins, tops = _basins(values)
-    heights = values.ravel()[tops]
-    passes = _passes(values, basins)
-    number = min(max(1, round(count)), int((heights > 0).sum()))
-    chosen = np.argsort(-_prominence(heights, passes), kind="stable")[:number]
-    chosen = chosen[np.argsort(-heights[chosen], kind="stable")]
-    shares = np.bincount(basins.ravel(), values.ravel(), len(tops))
-    mass = np.bincount(_joined(len(tops), passes, chosen), shares, number)
-    return _between_cells(values, tops[chosen]), mass * (count / total)
+    height, width = density.shape
+    blocks = [_Block(density, tile) for tile in tiles(height, width, BLOCK, AROUND, 1)]
+    found = np.concatenate([block.maxima() for block in blocks])  # row, column, height and prominence
+    number = min(max(1, round(count)), int((found[:, 2] > 0).sum()))
+    found = found[np.argsort(-found[:, 3], kind="stable")[:number]]
+    found = found[np.argsort(-found[:, 2], kind="stable")]
+    tops = found[:, 0].astype(np.int64) * width + found[:, 1].astype(np.int64)
+    mass = np.sum([block.shares(tops) for block in blocks], 0)
+    return _between_cells(density, tops), mass * (count / mass.sum())
+
+
+class _Block:
+    """A part of a density map, whose own cells are those inside its margin."""
+
+    def __init__(self, density: np.ndarray, tile: Tile):
+        self.density, self.tile = density, tile
+        self.corner = [part.start for part in tile.pixels]
+
+    def maxima(self) -> np.ndarray:
+        """Its own maxima ``(N, 4)``: row and column in the map, height, and prominence as far as the block reaches."""
+        values, _, tops, passes = self._seen()
+        heights = values.ravel()[tops]
+        prominence = np.minimum(_prominence(heights, passes), heights)  # of its highest
+        places = np.stack(np.unravel_index(tops, values.shape), 1)
+        own = np.ones(len(tops), bool)
+        for part, at in zip(self.tile.inner, places.T, strict=True):
+            own &= (part.start <= at) & (at < part.stop)
+        return np.asarray(np.column_stack([places + self.corner, heights, prominence])[own])
+
+    def shares(self, chosen: np.ndarray) -> np.ndarray:
+        """How much of what its own cells hold belongs to each of the chosen maxima, places in the flattened map."""
+        values, basins, tops, passes = self._seen()
+        found = np.zeros(len(chosen))
+        rows, columns = np.unravel_index(tops, values.shape)
+        place = (rows + self.corner[0]) * self.density.shape[1] + columns + self.corner[1]
+        order = np.argsort(chosen)
+        at = order[np.minimum(np.searchsorted(chosen, place, sorter=order), len(order) - 1)]
+        here = np.flatnonzero(chosen[at] == place)
+        if len(here):
+            own = np.bincount(basins[self.tile.inner].ravel(), values[self.tile.inner].ravel(), len(tops))
+            np.add.at(found, at[here][_joined(len(tops), passes, here)], own)
+        return found
+
+    def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, float]]]:
+        """The values that it sees, to which maximum each cell leads, where these are, and the passes between them."""
+        values = np.clip(self.density[self.tile.pixels].astype(np.float64), 0, None)
+        basins, tops = _basins(values)
+        return values, basins, tops, _passes(values, basins)
 
 
 def _basins(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,12 +202,19 @@ class _Groups:
 def _between_cells(values: np.ndarray, tops: np.ndarray) -> np.ndarray:
     """Where maxima are, ``(N, 2)`` x y in cells; in the middle of a cell that lies at the border."""
     rows, columns = np.unravel_index(tops, values.shape)
-    padded = np.pad(values, 1, constant_values=np.nan)
-    middle = values[rows, columns]
+    middle = _at(values, rows, columns)
     places = []
     for at, down, right in ((columns, 0, 1), (rows, 1, 0)):
-        before, after = padded[rows + 1 - down, columns + 1 - right], padded[rows + 1 + down, columns + 1 + right]
+        before, after = _at(values, rows - down, columns - right), _at(values, rows + down, columns + right)
         curve = before - 2 * middle + after
         with np.errstate(invalid="ignore", divide="ignore"):
             places.append(at + 0.5 + np.nan_to_num((before - after) / (2 * curve), posinf=0, neginf=0))
     return np.stack(places, 1)
+
+
+def _at(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What is at places of a map, not less than 0; NaN beyond its border."""
+    inside = (rows >= 0) & (rows < values.shape[0]) & (columns >= 0) & (columns < values.shape[1])
+    found = np.full(len(rows), np.nan)
+    found[inside] = np.clip(values[rows[inside], columns[inside]], 0, None)
+    return found

@@ -10,7 +10,8 @@ import numpy as np
 from shapely.affinity import scale
 
 from nni_count.data.geotiff import GEOTIFF_SUFFIXES, place_of
-from nni_count.data.images import image_size, smaller
+from nni_count.data.images import smaller
+from nni_count.data.rasters import size_of
 from nni_count.data.regions import Shape, read_regions, rings, shares
 from nni_count.errors import DataError
 from nni_count.pictures.overlays import outline
@@ -40,7 +41,7 @@ class Survey:
         """Refuse with a :class:`DataError` images that the regions are not of, by their headers, before one is read."""
         for path in paths if self.read else ():
             try:
-                width, height = image_size(path, oriented=True, page=page)
+                width, height = size_of(path, page)
             except DataError:  # which is said when it is read
                 continue
             self._within(path, (height, width))

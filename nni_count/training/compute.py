@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 
 from nni_count.errors import SettingError
-from nni_count.networks.devices import find_device
+from nni_count.networks.devices import find_device, imitates_bfloat16
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import rank
 from nni_count.training.settings import check_choice
@@ -61,7 +61,7 @@ class Compute:
         }
 
     def warn(self) -> None:
-        """Warn of bfloat16 on a processor that only imitates it, 5 to 10 times slower.
+        """Warn of bfloat16 on a processor that only imitates it.
 
         Raises:
             SettingError: the accelerator is not here, or fewer devices than asked for.
@@ -72,14 +72,8 @@ class Compute:
         there = self.devices if on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()
         if there < self.devices:
             raise SettingError(f"devices: {self.devices}; {there} of them are here, give as many at most")
-        if self.precision == "bf16-mixed" and on_cpu and not processor().get("avx512_bf16", True):
+        if self.precision == "bf16-mixed" and on_cpu and imitates_bfloat16():
             warnings.warn(
                 "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
                 stacklevel=3,
             )
-
-
-def processor() -> dict[str, Any]:
-    """What the processor is capable of, as far as PyTorch can tell; empty where it cannot."""
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older ones do not tell
-    return found

@@ -17,7 +17,7 @@ SHORT = {
     **{name: f"recipe.{name}" for name in ("teacher", "teacher_weight")},
     **{name: f"budget.{name}" for name in ("max_epochs", "max_steps", "max_time", "limit_train_batches", "early_stop")},
     "verify": "budget.verify",
-    **{name: f"compute.{name}" for name in ("accelerator", "devices", "num_nodes", "precision")},
+    **{name: f"compute.{name}" for name in ("accelerator", "devices", "num_nodes", "precision", "threads", "tile")},
     "decode": "decoding.rule",
     **{name: f"decoding.{name}" for name in ("cost", "validation_images")},
     **{name: f"data.{name}" for name in ("fold", "scene")},

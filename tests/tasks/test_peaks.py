@@ -44,6 +44,20 @@ def test_people_who_stand_apart_are_a_point_each_where_they_stand(stride, noise)
         assert np.mean(far.min(1) < stride) >= 0.9
 
 
+def test_a_large_map_is_seen_in_blocks_with_the_same_points(monkeypatch):
+    draw = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(8, 600, 16), np.arange(8, 400, 16)), -1).reshape(-1, 2)  # on the seams too
+    density = density_map(grid + draw.uniform(-4, 4, grid.shape), (400, 600), sigma=3, kernel_size=15)
+    whole, mass = peaks(density)
+    monkeypatch.setattr("nni_count.tasks.peaks.BLOCK", 64)
+    monkeypatch.setattr("nni_count.tasks.peaks.AROUND", 16)
+    points, shares = peaks(density)
+    np.testing.assert_array_equal(points, whole)
+    np.testing.assert_allclose(shares, mass, atol=0.02)  # a valley between two may be divided elsewhere
+    assert len(points) == len(grid)
+    assert shares.sum() == pytest.approx(float(density.sum(dtype=np.float64)), rel=1e-9)
+
+
 @settings(max_examples=150, deadline=None)
 @given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1, 3, width=16)))
 def test_shares_sum_to_the_count_of_any_map(density):

@@ -5,13 +5,14 @@ import warnings
 import pytest
 
 from nni_count.errors import SettingError
+from nni_count.networks import devices
 from nni_count.training import compute
 from nni_count.training.compute import Compute
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "auto"])
 def test_bfloat16_on_a_processor_without_it_is_warned_of(monkeypatch, accelerator):
-    monkeypatch.setattr(compute, "processor", lambda: {"avx512_bf16": False})
+    monkeypatch.setattr(devices, "processor", lambda: {"avx512_bf16": False})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.warns(UserWarning, match="slower than 32-true here"):
         Compute(accelerator, precision="bf16-mixed").warn()
@@ -23,7 +24,7 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(monkeypatch, accelerato
      ("bf16-mixed", "cpu", {"avx512_bf16": True}), ("bf16-mixed", "cpu", {})],
 )  # fmt: skip
 def test_nothing_is_said_where_it_is_fast_or_not_known(monkeypatch, precision, accelerator, capable):
-    monkeypatch.setattr(compute, "processor", lambda: capable)
+    monkeypatch.setattr(devices, "processor", lambda: capable)
     monkeypatch.setattr(compute, "find_device", lambda accelerator: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -31,7 +32,7 @@ def test_nothing_is_said_where_it_is_fast_or_not_known(monkeypatch, precision, a
 
 
 def test_what_the_processor_is_capable_of_is_plain():
-    assert all(isinstance(name, str) for name in compute.processor())
+    assert all(isinstance(name, str) for name in devices.processor())
 
 
 def test_an_unknown_precision_is_refused():

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from nni_count.commands.predict import predict
-from nni_count.data.images import read_image, scaled_down
+from nni_count.data.images import scaled_down
+from nni_count.data.rasters import open_image
 from nni_count.data.video import Watching, is_video
 from nni_count.errors import DataError
 from nni_count.model import Estimator
@@ -102,9 +103,12 @@ class Photo:
         self.model, self.name, self.path = counted.model, name, counted.folder / name
         self.row, self.regions = counted.rows[counted.names.index(name)], counted.regions[name]
         self.estimate = np.load((counted.out / self.row["overlay"]).with_suffix(".npy"))
-        image, task = read_image(self.path, oriented=True, **self.model.reading), self.model.task
+        image, task = open_image(self.path, **self.model.reading), self.model.task
         self.shape = (image.shape[0], image.shape[1])
-        small, total = scaled_down(image, LARGEST), np.sum(list(task.densities(self.estimate).values()), 0)
+        small, total = (
+            (scaled_down(image, LARGEST) if isinstance(image, np.ndarray) else image.reduced(LARGEST)),
+            np.sum(list(task.densities(self.estimate).values()), 0),
+        )
         self.scale = small.shape[1] / image.shape[1]  # of what is shown
         self.picture = overlay(small, total, max(0.0, float(total.sum())), task.noun)
         found = find_points(task, self.estimate, self.model.map_stride, self.shape, self.model.max_side)

@@ -1,0 +1,158 @@
+"""Large TIFF images, which are read window by window and never as a whole."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff
+from nni_count.data.images import (
+    DECODING,
+    MAX_BYTES,
+    MAX_PIXELS,
+    check_depth,
+    check_page,
+    eight_bits,
+    image_size,
+    read_image,
+    smaller,
+    unreadable,
+)
+from nni_count.data.tiles import Window
+from nni_count.errors import DataError
+from nni_count.runs.memory import memory_left
+
+CACHE = 256 << 20  # bytes of decoded strips and tiles that are kept: a row of windows reads each of them many times
+SAMPLE = 1024  # pixels a side of the smaller copy by which it is judged how many bits are used
+ORIENTATION = 274  # tag
+
+
+class Raster:
+    """A TIFF, BigTIFF or GeoTIFF of any size, as the pixels of :func:`nni_count.data.images.read_image`.
+
+    Args:
+        path: of the file.
+        white: the value that is white in an image of 16 bits.
+        page: of a file of several, from 1.
+
+    Raises:
+        DataError: it is damaged, its pixels are of a kind that is not read, or rasterio is not installed.
+    """
+
+    def __init__(self, path: str | Path, white: int | None = None, page: int | None = None):
+        self.path, self.white = Path(path), white
+        with self._reading():
+            with suppress(SyntaxError), closing(open_tiff(path)) as header:  # which knows fewer kinds of pixels
+                check_page(path, header, page)
+                if header.tag_v2.get(ORIENTATION, 1) != 1:
+                    raise DataError(f"{path}: is stored turned, and too large to be turned; save it upright")
+            name = str(self.path.absolute())  # else the library would take some names for addresses
+            name = name if page is None else f"GTIFF_DIR:{page}:{name}"
+            self.file = _opened(name)
+        self.shape: tuple[int, ...] = (self.file.height, self.file.width, 3)
+        kinds = [kind.name for kind in self.file.colorinterp]
+        if kinds[:3] != ["red", "green", "blue"] and len(kinds) > 2:
+            raise DataError(f"{path}: has {len(kinds)} bands ({', '.join(kinds)}); save red, green and blue alone")
+        if self.file.dtypes[0] not in ("uint8", "uint16"):
+            raise unreadable(path, self.file.dtypes[0])
+        self.note = "has transparent pixels; the colours beneath are seen" if "alpha" in kinds else ""
+        self._bands = [1, 2, 3] if len(kinds) > 2 else [1]
+        self._colours = self._palette()
+        if self.file.dtypes[0] == "uint16" and white is None:
+            check_depth(self._read(out_shape=(len(self._bands), *(min(side, SAMPLE) for side in self.shape[:2]))), path)
+
+    def __getitem__(self, window: Window) -> np.ndarray:
+        """A window of it, ``(h, w, 3)`` uint8 RGB; a :class:`DataError` where it is damaged."""
+        return self._pixels(window=window)
+
+    def reduced(self, max_side: int) -> np.ndarray:
+        """All of it with at most so many pixels a side, the means of its own."""
+        from rasterio.enums import Resampling
+
+        height, width, _ = self.shape
+        size = smaller(width, height, max_side) or (width, height)
+        way = Resampling.average if self._colours is None else Resampling.nearest  # numbers of colours have no mean
+        return self._pixels(out_shape=(len(self._bands), size[1], size[0]), resampling=way)
+
+    def _pixels(self, **what: Any) -> np.ndarray:
+        found = self._read(**what)
+        if self._colours is not None:
+            return np.asarray(self._colours[found[0]])
+        if found.dtype == np.uint16:
+            found = eight_bits(found, self.white)
+            found = 255 - found if self.file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") else found
+        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(found, 0, -1), (*found.shape[1:], 3)))
+
+    def _read(self, **what: Any) -> np.ndarray:
+        if "window" in what:
+            what["window"] = tuple((part.start, part.stop) for part in what["window"])
+        with self._reading():
+            return np.asarray(self.file.read(self._bands, **what))
+
+    def _palette(self) -> np.ndarray | None:
+        """The colour of each value ``(256, 3)``, where the file tells; of some greyscale images too."""
+        try:
+            told = self.file.colormap(1)
+        except ValueError:  # it does not
+            return None
+        colours = np.zeros((256, 3), np.uint8)
+        colours[list(told)] = [colour[:3] for colour in told.values()]
+        return colours
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            import rasterio
+        except ImportError as error:
+            what = f"{self.path}: is read window by window, for its size, which needs rasterio"
+            raise DataError(f"{what}: pip install 'nni-count[tiff]' brings it") from error
+        # no file but this one is opened, whatever lies beside it
+        alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+        try:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE >> 20, **alone):
+                yield
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # whatever damaged bytes lead to
+            raise unreadable(self.path) from error
+
+
+def _opened(name: str) -> Any:
+    import rasterio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(name, driver="GTiff", sharing=False)
+
+
+def is_large(path: str | Path) -> bool:
+    """Whether an image is a TIFF that is too large to be read at once."""
+    path = Path(path)
+    if path.suffix.lower() not in GEOTIFF_SUFFIXES:
+        return False
+    try:
+        with closing(open_tiff(path)) as header:
+            pixels = header.width * header.height
+    except Exception:  # pixels of a kind that is read window by window alone; or damaged, as the reader of images says
+        return path.is_file() and path.stat().st_size > MAX_PIXELS
+    return pixels > MAX_PIXELS or Path(path).stat().st_size > MAX_BYTES or pixels * DECODING > memory_left()
+
+
+def open_image(path: str | Path, white: int | None = None, page: int | None = None) -> np.ndarray | Raster:
+    """An image as viewers show it: all its pixels, or those of a large TIFF window by window; errors as of either."""
+    if is_large(path):
+        return Raster(path, white, page)
+    return read_image(path, oriented=True, white=white, page=page)
+
+
+def size_of(path: str | Path, page: int | None = None) -> tuple[int, int]:
+    """Width and height of an image as viewers show it; errors as of :func:`open_image`."""
+    if is_large(path):
+        height, width, _ = Raster(path, 65535, page).shape
+        return width, height
+    return image_size(path, oriented=True, page=page)

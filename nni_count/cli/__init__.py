@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from nni_count.cli.faults import answer, guarded, tell
 from nni_count.errors import SettingError, shortened
 from nni_count.plugins import Entries
+from nni_count.runs.memory import keep_memory
 
 #: command → where its function is, and what it does; the functions are imported when they are called, so that
 #: ``--help`` answers at once. Another is added here, or by an entry point of any package (``nni_count.commands``)
@@ -112,6 +113,7 @@ def _run(command: str, where: str, options: list[str]) -> int:
     from nni_count.cli.options import call
     from nni_count.cli.show import show
 
+    keep_memory()
     path, name = where.split(":")
     module = importlib.import_module(path)
     try:

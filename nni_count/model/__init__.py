@@ -10,6 +10,7 @@ from nni_count.errors import SettingError
 from nni_count.model.estimator import Estimator
 from nni_count.model.exported import SUFFIXES, load_exported
 from nni_count.model.named import find_model
+from nni_count.runs.memory import keep_memory
 
 if TYPE_CHECKING:  # torch comes with them, which an exported model needs not
     import torch
@@ -21,7 +22,8 @@ __all__ = ["Estimator", "Model", "load_exported", "load_model", "load_trained", 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu", threads: int | None = None) -> Estimator:
     """Load a model to estimate with: a ``model.safetensors``, whose batch norms are folded for that, see
-    :meth:`nni_count.model.trained.Model.fold`; or what ``nni-count export`` made of one, which needs no torch.
+    :meth:`nni_count.model.trained.Model.fold`; or what ``nni-count export`` made of one, which needs no torch. The
+    process keeps from then on the memory that it frees, which images of a megapixel gain a third of their time by.
 
     Args:
         path: of the file: ``.safetensors``, ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it; or a name,
@@ -36,6 +38,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", threads: in
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads: {threads}; give a number from 1")
+    keep_memory()
     path = find_model(path)
     if path.suffix.lower() in SUFFIXES:
         return load_exported(path, threads)

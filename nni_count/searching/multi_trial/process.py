@@ -19,6 +19,7 @@ from typing import Any
 import cloudpickle
 
 from nni_count.errors import shortened
+from nni_count.runs.memory import keep_memory
 from nni_count.runs.states import read_state, write_state
 
 
@@ -112,4 +113,5 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     run(*map(Path, sys.argv[1:]))

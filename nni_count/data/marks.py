@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import find_objects
 
-from nni_count.data.images import image_size
+from nni_count.data.headers import image_size
 from nni_count.errors import DataError
 
 DOT = 2  # pixels that a dot may have; what is larger is the mask of a thing

@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 
 from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff
-from nni_count.data.images import (
-    DECODING,
-    MAX_BYTES,
-    MAX_PIXELS,
-    check_depth,
-    check_page,
-    eight_bits,
-    image_size,
-    read_image,
-    smaller,
-    unreadable,
-)
+from nni_count.data.headers import MAX_BYTES, MAX_PIXELS, check_page, image_size, unreadable
+from nni_count.data.images import DECODING, check_depth, eight_bits, read_image, smaller
 from nni_count.data.tiles import Window
 from nni_count.errors import DataError
 from nni_count.runs.memory import memory_left

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from nni_count.data.exif import turned
-from nni_count.data.images import image_size, orientation, read_image, resized, smaller
+from nni_count.data.headers import image_size, orientation
+from nni_count.data.images import read_image, resized, smaller
 from nni_count.errors import DataError, SettingError
 
 #: ImageNet's mean, which a network sees as 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nni_count.data.images import Windows, scaled_down
 from nni_count.data.origin import Origin
 from nni_count.data.pixels import rgb
 from nni_count.data.rasters import open_image
-from nni_count.errors import ModelError
+from nni_count.errors import DataError, ModelError
 from nni_count.model.tiled import SIDE, estimate_in_tiles
 from nni_count.tasks.task import Task
 
@@ -63,16 +64,18 @@ class Estimator(ABC):
 
     def estimate(self, image: np.ndarray | Windows, views: int = 1) -> np.ndarray:
         """The estimated maps of an image ``(H, W, 3)`` uint8 RGB of the size that the network sees, ``(K, h, w)``
-        float32; ``views`` as for :meth:`map`. One that is read window by window, or larger than :attr:`tile`, is
-        estimated in tiles, see :func:`nni_count.model.tiled.estimate_in_tiles`.
+        float32; ``views`` as for :meth:`map`. One that is read window by window, is larger than :attr:`tile`, or
+        does not fit into the memory is estimated in tiles, see :func:`nni_count.model.tiled.estimate_in_tiles`.
 
         Raises:
             DataError: the image does not fit into the memory.
             ModelError: a cell of a map is NaN or infinite, as damaged weights make it.
         """
-        if isinstance(image, np.ndarray) and (self.tile is None or max(image.shape[:2]) <= self.tile):
-            return self.estimate_whole(image, views)
-        return estimate_in_tiles(self, image, views, self.tile or SIDE)
+        side, largest = self.tile or SIDE, max(image.shape[:2])
+        if isinstance(image, np.ndarray) and (self.tile is None or largest <= side):
+            with suppress(DataError) if largest > side else nullcontext():  # for want of memory
+                return self.estimate_whole(image, views)
+        return estimate_in_tiles(self, image, views, side)
 
     def estimate_whole(self, image: np.ndarray, views: int = 1) -> np.ndarray:
         """What :meth:`estimate` gives, of an image that is not cut."""

@@ -82,7 +82,7 @@ class ExportedModel(Estimator):
             if not is_for_memory(error):
                 raise
             size = f"{image.shape[1]}×{image.shape[0]}"
-            raise DataError(f"an image of {size} pixels does not fit into the memory; cut it with --tile") from error
+            raise DataError(f"an image of {size} pixels does not fit into the memory; scale it down") from error
 
 
 def load_exported(path: str | Path, threads: int | None = None) -> ExportedModel:

@@ -13,6 +13,7 @@ from nni_count.data import open_data
 from nni_count.errors import DataError, RunError, SettingError
 from nni_count.metrics.maps import MAP_PROTOCOLS
 from nni_count.model import Model, save_model
+from nni_count.model.inference import Inference
 from nni_count.networks import create
 from nni_count.tasks.counting import Counting
 
@@ -70,11 +71,11 @@ def test_what_was_judged_before_a_damaged_image_stands(model, shanghaitech, tmp_
 def test_without_a_folder_nothing_is_written(model, shanghaitech, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {*tmp_path.rglob("*")}
-    report = evaluate(model=model, data={"path": shanghaitech, "max_side": 48}, accelerator="cpu")
+    report = evaluate(model=model, data={"path": shanghaitech, "max_side": 48}, compute=Inference("cpu"))
     assert report["images"] == 3
     assert {*tmp_path.rglob("*")} == before
     with pytest.raises(SettingError, match="devices: 2; a model is applied on one"):
-        evaluate(model=model, data=shanghaitech, devices=2)
+        evaluate(model=model, data=shanghaitech, compute=Inference(devices=2))
 
 
 def test_views_are_averaged_and_said(model, shanghaitech, tmp_path):

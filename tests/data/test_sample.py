@@ -11,7 +11,8 @@ from PIL import Image
 
 from nni_count.commands.doctor import doctor
 from nni_count.data import open_data
-from nni_count.data.images import check_whole, image_size, read_image
+from nni_count.data.headers import image_size
+from nni_count.data.images import check_whole, read_image
 from nni_count.errors import DataError
 from nni_count.runs.memory import memory_left
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nni_count.data import open_data
-from nni_count.data.images import image_size
+from nni_count.data.headers import image_size
 from nni_count.data.writers import POINT_WRITERS, Marked, chosen_writers, names_of
 from nni_count.errors import SettingError
 

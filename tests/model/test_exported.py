@@ -104,7 +104,7 @@ def test_an_image_too_large_is_said(place):
         raise RuntimeError("Failed to allocate memory for requested buffer of size 123")
 
     model.graph = full
-    with pytest.raises(DataError, match=r"an image of 40×30 pixels does not fit into the memory; cut it with --tile"):
+    with pytest.raises(DataError, match=r"an image of 40×30 pixels does not fit into the memory; scale it down"):
         model.count(np.zeros((30, 40, 3), np.uint8))
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from nni_count.commands.predict import predict
 from nni_count.data import rasters
 from nni_count.data.pixels import normalise
-from nni_count.errors import SettingError
+from nni_count.errors import DataError, SettingError
 from nni_count.model import Model, load_model, save_model
 from nni_count.model.graph import export_onnx
 from nni_count.model.inference import Inference
@@ -133,6 +133,26 @@ def test_a_network_that_sees_images_as_a_whole_says_by_how_much_tiles_differ(pic
     with pytest.warns(UserWarning, match=r"average sees images as a whole: .* in tiles of 100 pixels differs, by .*%"):
         found = Inference(tile=97).ready(model).map(picture)
     assert found.shape == model.map(picture).shape
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_what_does_not_fit_into_the_memory_is_cut(amsnet, picture, tmp_path, monkeypatch, exported):
+    model = amsnet
+    if exported:
+        export_onnx(amsnet, tmp_path / "model.onnx")
+        model = load_model(tmp_path / "model.onnx")
+    whole, real = model.map(picture), model._estimate
+
+    def estimate(image, views):
+        if image.shape[0] * image.shape[1] > 120_000:
+            raise DataError("an image does not fit into the memory")
+        return real(image, views)
+
+    monkeypatch.setattr(model, "_estimate", estimate)
+    with pytest.raises(DataError):  # smaller than a tile
+        model.map(picture)
+    monkeypatch.setattr("nni_count.model.estimator.SIDE", 64)
+    np.testing.assert_allclose(model.map(picture), whole, atol=1e-4 * np.abs(whole).max())
 
 
 def test_settings_that_do_not_fit_are_refused(amsnet, tmp_path):

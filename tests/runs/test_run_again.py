@@ -93,7 +93,9 @@ def test_a_retraining_goes_on_with_its_own_architecture_alone(data, tmp_path):
 
 
 def test_an_evaluation_a_prediction_and_a_fine_tuning_of_a_model(model, data, tmp_path):
-    one = nni_count.evaluate(model=model, data=data, views=2, accelerator="cpu", out=tmp_path / "evaluation" / "run")
+    one = nni_count.evaluate(
+        model=model, data=data, views=2, compute=nni_count.Inference("cpu"), out=tmp_path / "evaluation" / "run"
+    )
     text = (again(tmp_path / "evaluation" / "run") / "evaluation.json").read_text()
     assert json.loads(text)["mae"] == pytest.approx(one["mae"], rel=1e-6)  # a loaded model folds its batch norms
 

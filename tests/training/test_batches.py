@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from samples import synthetic_crowds
 
 from nni_count.data import open_data
-from nni_count.data.images import image_size
+from nni_count.data.headers import image_size
 from nni_count.data.pixels import MEAN, STD, normalise
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from nni_count.data import open_data
-from nni_count.data.images import check_whole, image_size, read_image
+from nni_count.data.headers import image_size
+from nni_count.data.images import check_whole, read_image
 from nni_count.data.readers.matlab import load_mat
 from nni_count.data.readers.text import read_xml
 from nni_count.errors import DataError

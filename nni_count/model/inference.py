@@ -32,7 +32,7 @@ class Inference:
         threads: of the processor that compute; as many as it sees fit where not given.
         tile: pixels a side of the tiles that larger images are estimated in, which overlap as far as the network sees,
             so that the maps are the same. Where it is not given, images are estimated whole as far as the memory
-            allows, and TIFF images of more than 134 million pixels, which are read window by window, in tiles of 1,024.
+            allows, and TIFF images of more than 134 million pixels, which are read window by window, in tiles of 768.
     """
 
     accelerator: str = "auto"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nni_count.data.images import Windows
     from nni_count.model.estimator import Estimator
 
-SIDE = 1024  # pixels of a tile where none is asked for
+SIDE = 768  # pixels of a tile where none is asked for
 #: pixels around a tile of a network that sees images as a whole, for which no margin is enough
 MARGIN = 256
 

@@ -27,7 +27,7 @@ from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
 from nni_count.runs.tables import GrowingTable, rounded
-from nni_count.tasks.peaks import check_counts, find_points
+from nni_count.tasks.counts import check_counts
 from nni_count.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ class _Results:
             with whole((self.folder / row["overlay"]).with_suffix(".npy")) as temporary:
                 np.save(temporary, estimate)
         if self.writers:
+            from nni_count.tasks.peaks import find_points  # here, since most need no SciPy
+
             found = find_points(task, estimate, stride, shape, self.model.max_side)
             for writer in self.writers:
                 writer.add(Marked(path, self.names[path], (shape[1], shape[0]), found))

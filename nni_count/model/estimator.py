@@ -15,6 +15,7 @@ from nni_count.data.pixels import rgb
 from nni_count.data.rasters import open_image
 from nni_count.errors import DataError, ModelError
 from nni_count.model.tiled import SIDE, estimate_in_tiles
+from nni_count.tasks.counts import check_counts
 from nni_count.tasks.task import Task
 
 
@@ -141,7 +142,7 @@ class Estimator(ABC):
         and how many of :meth:`count` are at each ``(N,)``, see :func:`nni_count.tasks.peaks.peaks`. Of a task that
         counts several kinds those with a ``label``, or all; a :class:`SettingError` where it counts nothing, or not it.
         """
-        from nni_count.tasks.peaks import check_counts, find_points  # here, since counting needs no SciPy
+        from nni_count.tasks.peaks import find_points  # here, since counting needs no SciPy
 
         check_counts(self.task, "points", label)
         image = self._opened(image)

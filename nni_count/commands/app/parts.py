@@ -16,7 +16,7 @@ from nni_count.data.files import natural
 from nni_count.errors import NNICountError
 from nni_count.model import Estimator, load_model
 from nni_count.networks.devices import find_device
-from nni_count.tasks.peaks import check_counts
+from nni_count.tasks.counts import check_counts
 
 #: components, and what becomes of them
 Updates = dict[Any, Any]

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from nni_count.commands.predict_results import Results
 from nni_count.data.given import given_images
 from nni_count.data.images import Windows, check_whole, read_image, scaled_down
 from nni_count.data.rasters import Raster, is_large
 from nni_count.data.video import Video, Watching, is_video
 from nni_count.data.views import check_views
-from nni_count.data.writers import Marked, PointWriter, chosen_writers, names_of
+from nni_count.data.writers import chosen_writers, names_of
 from nni_count.errors import DataError, Note, SettingError
 from nni_count.model import Estimator
 from nni_count.model.inference import Inference
 from nni_count.model.named import LEARNT, OURS
 from nni_count.runs.ahead import ahead
-from nni_count.runs.files import free_name, whole, write_image, write_text
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
-from nni_count.runs.tables import GrowingTable, rounded
+from nni_count.runs.tables import rounded
 from nni_count.tasks.counts import check_counts
 from nni_count.tasks.task import Task
-
-if TYPE_CHECKING:
-    from nni_count.tasks.regions import Survey
-
-DRAWN = 4096  # pixels a side of the overlay of an image that is read window by window
 
 
 def predict(
@@ -133,7 +127,9 @@ def predict(
         warnings.warn(line, stacklevel=2)
     survey = None
     if regions or metres_per_pixel:
-        from nni_count.tasks.regions import Survey  # here, since most need no polygons
+        from nni_count.tasks.regions import (
+            Survey,
+        )  # here, since most need no polygons
 
         survey = Survey(task, model.map_stride, model.max_side, regions, metres_per_pixel)
         survey.check(paths, reading["page"])
@@ -142,7 +138,7 @@ def predict(
         from nni_count.commands.predict_video import watch  # likewise
 
         return watch(videos, model, *watched, views, survey, None if run is None else run.folder)
-    results = None if run is None else _Results(run.folder, model, names_of(paths), formats, maps, survey)
+    results = None if run is None else Results(run.folder, model, names_of(paths), formats, maps, survey)
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     words: list[str] = []
@@ -181,57 +177,6 @@ def _taken(path: Path, white: int | None, page: int | None) -> tuple[str, np.nda
         raster = Raster(path, white, page)
         return raster.note, raster
     return check_whole(path), read_image(path, oriented=True, white=white, page=page)
-
-
-class _Results:
-    """What the folder of a run gets of each image, as soon as it is known."""
-
-    def __init__(
-        self,
-        folder: Path,
-        model: Estimator,
-        names: Mapping[Path, str],
-        formats: Sequence[type[PointWriter]],
-        maps: bool,
-        survey: Survey | None,
-    ):
-        self.folder, self.model, self.names, self.maps, self.survey = folder, model, names, maps, survey
-        self.noun = model.task.noun
-        self.table = GrowingTable(folder / f"{self.noun}s.csv", ["image", "overlay"])
-        self.writers = [writer(folder) for writer in formats]
-        self.of_regions: GrowingTable | None = None
-        self.taken: set[str] = set()
-
-    def add(
-        self, row: dict[str, Any], path: Path, image: np.ndarray | Windows, shape: tuple[int, int], estimate: np.ndarray
-    ) -> None:
-        """Write an image's overlay, whose name the row gets, and its rows; ``shape`` is that of the file itself."""
-        task, stride = self.model.task, self.model.map_stride
-        regions = row.get("regions", [])
-        row["overlay"] = free_name(path.stem, f"_{self.noun}.jpg", self.taken)
-        picture = task.draw(image if isinstance(image, np.ndarray) else image.reduced(DRAWN), estimate)
-        if self.survey and regions:
-            self.survey.draw(picture, path, shape, regions)
-        write_image(self.folder / row["overlay"], picture)
-        if self.maps:
-            with whole((self.folder / row["overlay"]).with_suffix(".npy")) as temporary:
-                np.save(temporary, estimate)
-        if self.writers:
-            from nni_count.tasks.peaks import find_points  # here, since most need no SciPy
-
-            found = find_points(task, estimate, stride, shape, self.model.max_side)
-            for writer in self.writers:
-                writer.add(Marked(path, self.names[path], (shape[1], shape[0]), found))
-        if regions:
-            self.of_regions = self.of_regions or GrowingTable(self.folder / "regions.csv", ["image", "region"])
-            self.of_regions.add(*({"image": row["image"], **region} for region in regions))
-        self.table.add({name: value for name, value in row.items() if name != "regions"})
-
-    def finish(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write what tells of all images."""
-        for writer in self.writers:
-            writer.finish()
-        write_text(self.folder / f"{self.noun}s.json", json.dumps(rows, indent=2) + "\n")
 
 
 def _notes(model: Estimator, reading: dict[str, int | None]) -> Iterator[str | Note]:

@@ -91,7 +91,7 @@ def test_what_was_counted_before_the_disk_was_full_stands(model, photos, tmp_pat
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_image(path, image)
 
-    monkeypatch.setattr("nni_count.commands.predict.write_image", full)
+    monkeypatch.setattr("nni_count.commands.predict_results.write_image", full)
     with pytest.raises(OSError, match="b_count"):
         predict(photos, model=model, out=tmp_path / "out")
     (row,) = csv.DictReader(open(tmp_path / "out" / "counts.csv"))

@@ -1,5 +1,5 @@
-"""Images a second and memory of whole networks at 768×1024: by torch as it is, by torch as ``predict`` has it, by ONNX
-Runtime and by OpenVINO, turn about in one process; the memory of each in a process of its own.
+"""Images a second and memory of whole networks at 768×1024: by torch as it comes, by torch as ``predict`` has it, by
+ONNX Runtime and by OpenVINO, turn about in one process; the memory of each in a process of its own.
 
 Run: python benchmarks/inference.py --threads 2
 """
@@ -7,6 +7,7 @@ Run: python benchmarks/inference.py --threads 2
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -49,9 +50,21 @@ def opened(folder: Path, runtime: str, threads: int) -> Callable[[np.ndarray], A
     from nni_count.model import Model, load_model
 
     model = load_model(folder / RUNTIMES[runtime], threads=threads)
-    if isinstance(model, Model) and runtime == "folded":
-        model.fold()
-    return model.estimate
+    if isinstance(model, Model) and runtime == "torch":
+        model._folded = None
+
+    def estimate(image: np.ndarray) -> Any:
+        give_back(runtime == "torch")
+        return model.estimate(image)
+
+    return estimate
+
+
+def give_back(wanted: bool) -> None:
+    """Let the C library give freed memory back, as it comes, or keep it, as a loaded model lets it."""
+    options = ctypes.CDLL(None)
+    options.mallopt(-4, 65536 if wanted else 0)  # mmap's largest number
+    options.mallopt(-1, 128 << 10 if wanted else 2**31 - 1)  # from where the heap is trimmed
 
 
 def memory(of: str) -> float:

@@ -3,11 +3,15 @@
 import random
 from dataclasses import replace
 
+import conftest
 from torch import nn
 
 from nni_count.architecture import CELL_KINDS, EXTRACTION, FUSION
 from nni_count.data.synthetic import CellStream, CrowdStream
+from nni_count.model import Model
+from nni_count.networks import create
 from nni_count.ops import NONE, OPERATIONS, POOLINGS
+from nni_count.tasks.counting import Counting
 from nni_count.tasks.task import Task
 from search_spaces import AMSNetSpace
 from search_spaces.cell import SearchedCell
@@ -23,6 +27,14 @@ class Maps(Task):
 
     def measure(self, estimate, sample, shape):
         raise NotImplementedError
+
+
+def untrained():
+    """A model of first weights that counts somebody in most images."""
+    architecture = conftest.random_architecture(3)
+    found = Model(create("amsnet", architecture), "amsnet", architecture, Counting())
+    found.network.up_sampling.second.bias.data += 2
+    return found
 
 
 def synthetic_crowds(number, *, start=0, **settings):

@@ -127,9 +127,7 @@ def predict(
         warnings.warn(line, stacklevel=2)
     survey = None
     if regions or metres_per_pixel:
-        from nni_count.tasks.regions import (
-            Survey,
-        )  # here, since most need no polygons
+        from nni_count.tasks.regions import Survey  # here, since most need no polygons
 
         survey = Survey(task, model.map_stride, model.max_side, regions, metres_per_pixel)
         survey.check(paths, reading["page"])

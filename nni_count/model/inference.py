@@ -14,7 +14,7 @@ from nni_count.errors import SettingError
 from nni_count.model import load_model
 from nni_count.model.estimator import Estimator
 from nni_count.model.exported import ExportedModel
-from nni_count.networks.devices import find_device, imitates_bfloat16
+from nni_count.networks.devices import IMITATED, find_device, imitates_bfloat16
 from nni_count.runs.ranges import Range, check
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -62,7 +62,6 @@ class Inference:
             if isinstance(made, ExportedModel):
                 raise SettingError(f"precision: {made.file} has its own; leave it out, or give the model.safetensors")
             if device.type == "cpu" and imitates_bfloat16():
-                told = "bf16-mixed is slower than 32-true here, since this processor does not have bfloat16"
-                warnings.warn(f"precision: {told}", stacklevel=3)
+                warnings.warn(IMITATED, stacklevel=3)
             made.bfloat16 = True
         return made

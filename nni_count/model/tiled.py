@@ -29,7 +29,7 @@ def estimate_in_tiles(model: Estimator, image: np.ndarray | Windows, views: int,
         views: as for :meth:`Estimator.map`.
         side: of a tile in pixels, rounded up to what the network needs; its margin comes on top.
     """
-    side = -(-side // model.multiple) * model.multiple
+    side = _rounded(model, side)
     if model.reach is None:
         _warn(model, image, views, side)
     return _joined(model, image, views, side)

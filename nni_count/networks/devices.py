@@ -30,6 +30,10 @@ def find_device(accelerator: str = "auto", devices: int = 1) -> torch.device:
     return torch.device(found[0])
 
 
+#: what is said where it does
+IMITATED = "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16"
+
+
 def imitates_bfloat16() -> bool:
     """Whether this processor has no bfloat16, and computes in it 5 to 10 times slower."""
     return not processor().get("avx512_bf16", True)

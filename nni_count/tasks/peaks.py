@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import maximum_filter
@@ -60,7 +61,8 @@ def peaks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not count > 0:
         return np.zeros((0, 2)), np.zeros(0)
     height, width = density.shape
-    blocks = [_Block(density, tile) for tile in tiles(height, width, BLOCK, AROUND, 1)]
+    pieces = list(tiles(height, width, BLOCK, AROUND, 1))
+    blocks = [_Block(density, tile, keep=len(pieces) == 1) for tile in pieces]
     found = np.concatenate([block.maxima() for block in blocks])  # row, column, height and prominence
     number = min(max(1, round(count)), int((found[:, 2] > 0).sum()))
     found = found[np.argsort(-found[:, 3], kind="stable")[:number]]
@@ -71,10 +73,17 @@ def peaks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Block:
-    """A part of a density map, whose own cells are those inside its margin."""
+    """A part of a density map, whose own cells are those inside its margin.
 
-    def __init__(self, density: np.ndarray, tile: Tile):
+    Args:
+        density: the whole map.
+        tile: the part.
+        keep: whether what is seen is kept in memory, or looked at again.
+    """
+
+    def __init__(self, density: np.ndarray, tile: Tile, keep: bool):
         self.density, self.tile = density, tile
+        self._seen = cache(self._look) if keep else self._look
         self.corner = [part.start for part in tile.pixels]
 
     def maxima(self) -> np.ndarray:
@@ -102,7 +111,7 @@ class _Block:
             np.add.at(found, at[here][_joined(len(tops), passes, here)], own)
         return found
 
-    def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, float]]]:
+    def _look(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, float]]]:
         """The values that it sees, to which maximum each cell leads, where these are, and the passes between them."""
         values = np.clip(self.density[self.tile.pixels].astype(np.float64), 0, None)
         basins, tops = _basins(values)

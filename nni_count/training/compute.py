@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 
 from nni_count.errors import SettingError
-from nni_count.networks.devices import find_device, imitates_bfloat16
+from nni_count.networks.devices import IMITATED, find_device, imitates_bfloat16
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import rank
 from nni_count.training.settings import check_choice
@@ -73,7 +73,4 @@ class Compute:
         if there < self.devices:
             raise SettingError(f"devices: {self.devices}; {there} of them are here, give as many at most")
         if self.precision == "bf16-mixed" and on_cpu and imitates_bfloat16():
-            warnings.warn(
-                "precision: bf16-mixed is slower than 32-true here, since this processor does not have bfloat16",
-                stacklevel=3,
-            )
+            warnings.warn(IMITATED, stacklevel=3)

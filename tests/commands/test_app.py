@@ -9,9 +9,9 @@ from threading import Event
 
 import numpy as np
 import pytest
-from conftest import random_architecture
 from data.clips import clip
 from PIL import Image
+from samples import untrained
 
 from nni_count.cli import main
 from nni_count.commands.app.counting import Counted, Photo
@@ -20,17 +20,12 @@ from nni_count.commands.app.labelling import Labelling
 from nni_count.commands.app.view import OVERVIEW, SHOWN, View
 from nni_count.data import open_data
 from nni_count.errors import DataError
-from nni_count.model import Model, save_model
-from nni_count.networks import create
-from nni_count.tasks.counting import Counting
+from nni_count.model import save_model
 
 
 @pytest.fixture
 def model():
-    architecture = random_architecture(3)
-    found = Model(create("amsnet", architecture), "amsnet", architecture, Counting())
-    found.network.up_sampling.second.bias.data += 2  # an untrained one might count nobody
-    return found
+    return untrained()
 
 
 def photo(path, width=90, height=60, **how):

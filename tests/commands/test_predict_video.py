@@ -5,24 +5,19 @@ import av
 import cv2
 import numpy as np
 import pytest
-from conftest import random_architecture
 from data.clips import clip
+from samples import untrained
 
 from nni_count.cli import main
 from nni_count.commands.predict import predict
 from nni_count.data.video import Video, Watching
 from nni_count.errors import DataError, SettingError
 from nni_count.model import Model, save_model
-from nni_count.networks import create
-from nni_count.tasks.counting import Counting
 
 
 @pytest.fixture
 def model():
-    architecture = random_architecture(3)
-    found = Model(create("amsnet", architecture), "amsnet", architecture, Counting())
-    found.network.up_sampling.second.bias.data += 2  # an untrained one might count nobody
-    return found
+    return untrained()
 
 
 def streams(path):

@@ -59,18 +59,22 @@ def amsnet():
     return Model(network.eval(), "amsnet", cells, Counting())
 
 
+@pytest.fixture(params=["model.safetensors", "model.onnx"])
+def model(request, amsnet, tmp_path):
+    """Computed by torch, and exported."""
+    if request.param == "model.safetensors":
+        return amsnet
+    export_onnx(amsnet, tmp_path / request.param)
+    return load_model(tmp_path / request.param)
+
+
 @pytest.fixture(scope="module")
 def picture():
     return np.random.default_rng(0).integers(0, 256, (331, 458, 3), np.uint8)
 
 
 @pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize("exported", [False, True])
-def test_tiles_give_the_map_of_the_whole_image(amsnet, picture, tmp_path, exported, views):
-    model = amsnet
-    if exported:
-        export_onnx(model, tmp_path / "model.onnx")
-        model = load_model(tmp_path / "model.onnx")
+def test_tiles_give_the_map_of_the_whole_image(model, amsnet, picture, views):
     assert model.reach == amsnet.reach > 0
     whole = model.map(picture, views)
     tiled = Inference(tile=100).ready(model).map(picture, views)
@@ -135,12 +139,7 @@ def test_a_network_that_sees_images_as_a_whole_says_by_how_much_tiles_differ(pic
     assert found.shape == model.map(picture).shape
 
 
-@pytest.mark.parametrize("exported", [False, True])
-def test_what_does_not_fit_into_the_memory_is_cut(amsnet, picture, tmp_path, monkeypatch, exported):
-    model = amsnet
-    if exported:
-        export_onnx(amsnet, tmp_path / "model.onnx")
-        model = load_model(tmp_path / "model.onnx")
+def test_what_does_not_fit_into_the_memory_is_cut(model, picture, monkeypatch):
     whole, real = model.map(picture), model._estimate
 
     def estimate(image, views):

@@ -39,7 +39,7 @@ def _joined(model: Estimator, image: np.ndarray | Windows, views: int, side: int
     height, width, _ = image.shape
     stride, margin = model.map_stride, _rounded(model, MARGIN) if model.reach is None else model.reach
     cells = np.zeros((0, 0, 0), np.float32)
-    pieces = list(tiles(height, width, side, margin, stride))
+    pieces = list(tiles(height, width, (side, side), margin, stride))
     for tile in tqdm(pieces, "in tiles", leave=False, disable=None if len(pieces) > 8 else True):
         found = model.estimate_whole(np.ascontiguousarray(image[tile.pixels]), views)[(slice(None), *tile.inner)]
         if not cells.size:

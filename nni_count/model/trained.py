@@ -23,7 +23,8 @@ from nni_count.model.named import find_model
 from nni_count.networks import Network, create, number_of_parameters
 from nni_count.networks.folding import folded
 from nni_count.networks.network import at_most
-from nni_count.networks.whole_image import reach
+from nni_count.networks.reach import reach
+from nni_count.networks.stages import Staged
 from nni_count.runs.files import whole
 from nni_count.runs.plain import check_file
 from nni_count.tasks.judging import estimate_map
@@ -71,10 +72,13 @@ class Model(Estimator):
         return reach(self.network)
 
     def fold(self) -> None:
-        """Estimate by a copy of the network whose batch norms are folded into its convolutions, which takes less time
-        and memory; to be called again where the network's weights change.
+        """Estimate by a copy of the network whose batch norms are folded into its convolutions and whose stages are
+        computed in tiles, which takes less time and memory; to be called again where the network's weights change.
         """
         self._folded = folded(self.network)
+        for part in self._folded.modules():
+            if isinstance(part, Staged):
+                part.in_tiles = True
 
 
 def save_model(model: Model, path: str | Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import partial
 from typing import Annotated, Any
 
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks.network import Network, check_channels
+from nni_count.networks.stages import Staged
 from nni_count.networks.wiring import Cell, Parts, chosen_parts, pointwise
 from nni_count.runs.ranges import Range, check
 
@@ -28,7 +31,7 @@ def default_taps(cells: int) -> list[int]:
     return [4, (4 + cells) // 2, cells]
 
 
-class Encoder(nn.Module):
+class Encoder(Staged):
     """Stem and extraction cells, whatever they are made of: ``(B, in_channels, H, W)`` → the outputs of the tapped
     cells, each ``(B, width, H / 4, W / 4)`` with ``stem_stride`` 1. H and W are multiples of 4 × ``stem_stride``.
 
@@ -86,16 +89,28 @@ class Encoder(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The outputs of the tapped cells, the last cell's last."""
-        before = last = self.stem(F.pixel_unshuffle(image, self.stem_stride))
-        tapped = []
-        for number, cell in enumerate(self.cells, 1):
-            before, last = last, cell(before, last)
-            if number in self.taps:
-                tapped.append(last)
-            if number in DOUBLING:
-                last = F.max_pool2d(self.doublings[str(number)](last), 2)
-                before = F.max_pool2d(before, 2)
+        maps, tapped, done = [image], [], 0
+        for end in (*DOUBLING, *range(DOUBLING[-1] + 1, len(self.cells) + 1)):
+            numbers, done = range(done + 1, end + 1), end
+            stride = (2 if end in DOUBLING else 1) * (self.stem_stride if 1 in numbers else 1)
+            width = max(self.encoder_settings["width"] // 4, maps[-1].shape[1])
+            maps = [maps[-1], *self.staged(end, partial(self._stage, numbers), maps, width, stride, stride)][-2:]
+            if end in self.taps:
+                tapped.append(maps[-1])
         return tapped
+
+    def _stage(self, numbers: range, *maps: Tensor) -> list[Tensor]:
+        """What cells make of what the two before them gave, the first one of the image: the last one's output, and
+        where it halves the size, that of the one before it too.
+        """
+        if 1 in numbers:
+            maps = (self.stem(F.pixel_unshuffle(maps[0], self.stem_stride)),) * 2
+        before, last = maps
+        for number in numbers:
+            before, last = last, self.cells[number - 1](before, last)
+        if number not in DOUBLING:
+            return [last]
+        return [F.max_pool2d(before, 2), F.max_pool2d(self.doublings[str(number)](last), 2)]
 
 
 class AMSNetBody(Encoder, Network):
@@ -125,8 +140,13 @@ class AMSNetBody(Encoder, Network):
         self.up_sampling = UpSampling(fused, fused // 2, out_channels, map_stride, self.stem_stride)
 
     def forward(self, image: Tensor) -> Tensor:
-        density: Tensor = self.up_sampling(self.fusion(*self.features(image)))
-        return density
+        maps = self.features(image)
+        stride = Fraction(self.map_stride, 4 * self.stem_stride)
+        width = max(maps[0].shape[1], int(self.up_sampling.second.in_channels / stride**2))
+        return self.staged("decoder", self._decode, maps, width, stride, 1)[0]
+
+    def _decode(self, *maps: Tensor) -> list[Tensor]:
+        return [self.up_sampling(self.fusion(*maps))]
 
 
 def fused_channels(width: int, nodes: int) -> int:

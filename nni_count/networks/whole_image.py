@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nni_count.data.tiles import tiles
 from nni_count.data.views import VIEWS, check_views
 from nni_count.errors import DataError
 from nni_count.networks.network import Network
+from nni_count.networks.reach import reach
+from nni_count.networks.stages import tiled
 from nni_count.runs.memory import is_for_memory, within_memory
-
-FARTHEST, BREADTH = 2048, 64  # pixels: half the length and the breadth of the strip on which a network's reach is found
 
 
 def whole_map(network: Network, image: Tensor, views: int = 1) -> Tensor:
@@ -61,11 +60,15 @@ def _map(network: Network, image: Tensor, views: int) -> Tensor:
     height, width = image.shape[-2:]
     stride, multiple = network.map_stride, network.multiple
     batch = image[None].to(_device(network), memory_format=torch.channels_last)
-    batch = F.pad(batch, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    missing = -width % multiple, -height % multiple
+    if any(missing):
+        batch = F.pad(batch, (0, missing[0], 0, missing[1]), mode="replicate")
     maps = []
     for turns, mirrored in VIEWS[views]:
-        view = torch.rot90(batch.flip(-1) if mirrored else batch, turns, (-2, -1))
-        found = torch.rot90(network(view.contiguous(memory_format=torch.channels_last)), -turns, (-2, -1))
+        view = batch.flip(-1) if mirrored else batch
+        if turns:  # by none torch copies
+            view = torch.rot90(view, turns, (-2, -1)).contiguous(memory_format=torch.channels_last)
+        found = torch.rot90(network(view), -turns, (-2, -1))
         maps.append(found.flip(-1) if mirrored else found)
     output = torch.stack(maps).mean(0)
     return output[..., : -(-height // stride), : -(-width // stride)]
@@ -86,46 +89,4 @@ def _by_tiles(network: Network, image: Tensor, views: int) -> Tensor:
 
 
 def _in_tiles(network: Network, image: Tensor, views: int, side: int, margin: int) -> Tensor:
-    height, width = image.shape[-2:]
-    stride = network.map_stride
-    cells = None
-    for tile in tiles(height, width, side, margin, stride):
-        found = _map(network, image[(..., *tile.pixels)], views)[(..., *tile.inner)]
-        if cells is None:
-            cells = found.new_empty(*found.shape[:2], -(-height // stride), -(-width // stride))
-        cells[(..., *tile.cells)] = found
-    assert cells is not None
-    return cells
-
-
-@torch.inference_mode()
-def reach(network: Network, channels: int = 3) -> int | None:
-    """How far from a pixel, in pixels, a map may depend on it: a multiple of ``network.multiple``.
-
-    None where that is more than :data:`FARTHEST`, or the map depends on the size of the image, as of networks that pool
-    over all of it.
-
-    Args:
-        network: in evaluation mode.
-        channels: of its images.
-    """
-    stride, multiple = network.map_stride, network.multiple
-    middle = -(-FARTHEST // multiple) * multiple
-    draw = torch.Generator().manual_seed(0)
-    strip = torch.randn(1, channels, multiple * -(-BREADTH // multiple), 2 * middle, generator=draw)
-    spot = strip.clone()
-    spot[..., middle : middle + multiple] = torch.nan  # which all that depends on it is, too
-    farthest = 0
-    for axes in ((-2, -1), (-1, -2)):
-        across, half, whole = (
-            network(part.transpose(*axes).to(_device(network))).transpose(*axes)
-            for part in (spot, strip[..., :middle], strip)
-        )
-        told = across.isnan().flatten(0, -2).any(0).nonzero()
-        first, last = (int(told.min()), int(told.max())) if len(told) else (0, across.shape[-1] - 1)
-        farthest = max(farthest, middle - first * stride, (last + 1) * stride - middle)
-        cells = (middle - farthest) // stride
-        noise = 1e-4 * float(whole.abs().max())
-        if cells <= 0 or not torch.allclose(half[..., :cells], whole[..., :cells], rtol=0, atol=noise):
-            return None
-    return -(-farthest // multiple) * multiple
+    return tiled(lambda part: [_map(network, part, views)], [image], (side, side), margin, network.map_stride)[0]

@@ -61,7 +61,7 @@ def peaks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not count > 0:
         return np.zeros((0, 2)), np.zeros(0)
     height, width = density.shape
-    pieces = list(tiles(height, width, BLOCK, AROUND, 1))
+    pieces = list(tiles(height, width, (BLOCK, BLOCK), AROUND, 1))
     blocks = [_Block(density, tile, keep=len(pieces) == 1) for tile in pieces]
     found = np.concatenate([block.maxima() for block in blocks])  # row, column, height and prominence
     number = min(max(1, round(count)), int((found[:, 2] > 0).sum()))

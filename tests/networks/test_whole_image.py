@@ -10,7 +10,9 @@ from nni_count.commands.predict import predict
 from nni_count.errors import DataError
 from nni_count.model import Model
 from nni_count.networks import create, initialise, whole_image
-from nni_count.networks.whole_image import reach, whole_map
+from nni_count.networks import reach as reaching
+from nni_count.networks.reach import reach
+from nni_count.networks.whole_image import whole_map
 from nni_count.runs.memory import memory_left, within_memory
 from nni_count.tasks.counting import Counting
 
@@ -39,7 +41,7 @@ def little(monkeypatch):
         monkeypatch.setattr(whole_image, "_map", fitting)
         return sizes
 
-    monkeypatch.setattr(whole_image, "FARTHEST", 160)
+    monkeypatch.setattr(reaching, "FARTHEST", 160)
     return bound
 
 
@@ -71,7 +73,7 @@ def test_too_little_overlap_would_be_seen(little, monkeypatch):
 @pytest.mark.parametrize("name", ["can", "sanet", "switch_cnn"])
 def test_networks_that_see_the_image_as_a_whole_are_not_cut(little, name, monkeypatch):
     little(0)
-    monkeypatch.setattr(whole_image, "FARTHEST", 640)  # Switch-CNN cuts a longer one into more patches
+    monkeypatch.setattr(reaching, "FARTHEST", 640)  # Switch-CNN cuts a longer one into more patches
     with (
         torch.inference_mode(),
         pytest.raises(DataError, match=r"400×300 pixels .* sees images as a whole.*; scale it"),

@@ -109,6 +109,13 @@ def test_count_and_density_are_explained(model):
     assert {"count", "density"} <= {*dir(model)}
 
 
+@pytest.mark.parametrize("device", ["meta", "none", "cuda:99"])
+def test_a_device_that_computes_nothing_here_is_refused(model, tmp_path, device):
+    save_model(model, tmp_path / "model.safetensors")
+    with pytest.raises(SettingError, match=rf"device: '{device}' cannot be used .*; choose cpu"):
+        load_model(tmp_path / "model.safetensors", device=device)
+
+
 def test_a_device_is_named_as_lightning_names_it():
     assert find_device("cpu") == torch.device("cpu")
     assert find_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")

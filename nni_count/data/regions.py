@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
-from shapely.affinity import affine_transform
+from PIL import Image
+from shapely.affinity import affine_transform, translate
 from shapely.errors import ShapelyError
 from shapely.geometry import Point, Polygon, box, shape
 from shapely.validation import explain_validity
@@ -19,7 +22,7 @@ from shapely.validation import explain_validity
 from nni_count.data.files import is_image
 from nni_count.data.geotiff import Place
 from nni_count.data.marks import read_values
-from nni_count.data.readers.text import read_json, understood
+from nni_count.data.readers.text import as_points, read_json, understood
 from nni_count.errors import DataError
 
 Shape = Any  # Polygon or MultiPolygon; shapely carries no types
@@ -78,9 +81,9 @@ class Regions:
 
 
 def read_regions(path: str | Path) -> Regions:
-    """The regions of a file: polygons of GeoJSON, or what LabelMe draws by corners or as a circle, which are called as
-    their features or labels are; or a mask, a PNG in which each value or colour but 0 is a region. Polygons of one name
-    are one region. Points and lines have no area, and are left alone.
+    """The regions of a file: polygons of GeoJSON, or what LabelMe draws by corners, as a circle or as a mask, which are
+    called as their features or labels are; or a mask, a PNG in which each value or colour but 0 is a region. Polygons
+    of one name are one region. Points and lines have no area, and are left alone.
 
     Raises:
         DataError: it is none of these, holds no region, or one that is no polygon, since it crosses itself.
@@ -127,15 +130,28 @@ def _plain() -> Iterator[None]:
 def _of_labelme(shapes: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
     """What encloses an area; points and lines beside it are left alone, since they may be what is counted."""
     for one in shapes:
-        corners, kind = np.array(one["points"], float).reshape(-1, 2), one.get("shape_type") or "polygon"
+        corners, kind = as_points(one["points"]), one.get("shape_type") or "polygon"
         if kind == "mask":
-            raise ValueError(f"{one['label']!r:.40} is a mask; draw a polygon instead")
-        if kind == "rectangle" and len(corners) == 2:
+            yield one["label"], translate(_covered(_drawn(one["mask"], corners)), *corners[0])
+        elif kind == "rectangle" and len(corners) == 2:
             yield one["label"], box(*corners.min(0), *corners.max(0))
         elif kind == "circle":
             yield one["label"], Point(corners[0]).buffer(float(np.hypot(*(corners[1] - corners[0]))), 64)
         elif kind not in ("point", "points", "line", "linestrip"):  # others are drawn by their corners
             yield one["label"], Polygon(corners)
+
+
+def _drawn(mask: str, corners: np.ndarray) -> np.ndarray:
+    """LabelMe's mask: a PNG as text, from the pixel of its first corner to that of its second."""
+    width, height = (corners[1] - corners[0]).astype(int) + 1
+    try:
+        with Image.open(BytesIO(b64decode(mask))) as picture:
+            drawn = np.asarray(picture.convert("L")) > 0 if picture.size == (width, height) else None
+    except Exception as error:  # PIL raises whatever the damaged bytes lead to
+        raise ValueError("a mask that cannot be read") from error
+    if drawn is None:
+        raise ValueError(f"a mask of another size than the {width}×{height} pixels that its corners enclose")
+    return drawn
 
 
 def _of_geojson(features: list[dict[str, Any]]) -> Iterator[tuple[Any, Shape]]:
@@ -156,23 +172,24 @@ def _code(crs: Any) -> int | None:
 
 
 def _of_mask(path: Path) -> Regions:
-    """Each value's pixels, exactly: a rectangle for each run of them in a row, joined."""
+    """Each value's pixels, exactly."""
     numbers, pixels = read_values(path)
-    height, width = numbers.shape
-    padded = np.pad(numbers, ((0, 0), (1, 1)))
-    rows, columns = np.nonzero(padded[:, 1:] != padded[:, :-1])  # where runs begin or end
-    values = padded[rows, columns + 1]  # of the run that begins there
-    runs = np.flatnonzero(values)
-    boxes = shapely.box(columns[runs], rows[runs], columns[runs + 1], rows[runs] + 1)
     found: dict[str, Shape] = {}
-    for number in np.unique(values[runs]).tolist():
+    for number in np.unique(numbers[numbers > 0]).tolist():
         colour = pixels[tuple(np.argwhere(numbers == number)[0])]
         one = len(set(colour.tolist())) == 1
         name = str(colour[0]) if one else "#" + "".join(f"{int(value):02x}" for value in colour[::-1])
-        found[name] = shapely.union_all(boxes[values[runs] == number])
+        found[name] = _covered(numbers == number)
     if not found:
         raise DataError(f"{path}: holds no region; every pixel is 0")
+    height, width = numbers.shape
     return Regions(path, found if len(found) > 1 else {path.stem: next(iter(found.values()))}, (width, height))
+
+
+def _covered(mask: np.ndarray) -> Shape:
+    """The pixels of a mask: a rectangle for each run of them in a row, joined."""
+    rows, edges = np.nonzero(np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1)))))  # where runs begin and end
+    return shapely.union_all(shapely.box(edges[::2], rows[::2], edges[1::2], rows[::2] + 1))
 
 
 def shares(region: Shape, extent: tuple[float, float]) -> tuple[tuple[slice, slice], np.ndarray]:

@@ -130,7 +130,9 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
     try:
-        network.to(torch.zeros(0, device=device).device)
+        if (place := torch.zeros(0, device=device)).is_meta:
+            raise RuntimeError("it computes nothing")
+        network.to(place.device)
     except (RuntimeError, AssertionError) as error:  # as torch is built
         raise SettingError(f"device: {str(device)!r} cannot be used ({first_line(error)}); choose cpu") from error
     model = Model(network, of.name, architecture, task, of.facts, of.origin)

@@ -28,10 +28,11 @@ from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
 from nni_count.searching.space import Space
-from nni_count.tasks.judging import judge
+from nni_count.tasks.judging import judge_image, main_figure
 from nni_count.tasks.task import Task
 from nni_count.training.batches import CropLoader, WholeImages
 from nni_count.training.settings import Recipe
+from nni_count.training.together import gather, share
 
 CALIBRATION_BATCHES = 8
 #: seconds between two drawings of the pictures: they take one, and an epoch of a short search not many more
@@ -62,8 +63,10 @@ class Validation:
         self.images = WholeImages(samples, cache_bytes)
         self.calibration = calibration
 
-    def figure(self, space: Space, architecture: Architecture) -> float:
-        """The main metric of an architecture, NaN where it has none; the space stays as it is."""
+    def figure(self, space: Space, architecture: Architecture, process: int = 0, processes: int = 1) -> float:
+        """The main metric of an architecture, NaN where it has none; the space stays as it is. Each of several
+        processes judges its share of the images, and all have the figure of one.
+        """
         network = cast(Network, frozen(cast(torch.nn.Module, space), space.sample(architecture)))
         device = next(network.parameters()).device
         crops, size = self.calibration.dataset, cast(int, self.calibration.batch_size)
@@ -74,8 +77,12 @@ class Validation:
                 for number in range(CALIBRATION_BATCHES)
             ),
         )
-        images = (self.images[index][0] for index in range(len(self.images)))
-        return judge(network, self.task, self.images.samples, images)
+        network.eval()
+        mine = share(len(self.images), process, processes)
+        rows = {
+            index: judge_image(network, self.task, self.images.samples[index], self.images[index][0]) for index in mine
+        }
+        return main_figure(self.task, gather(rows, processes))
 
 
 @dataclass(eq=False, repr=False)
@@ -236,7 +243,7 @@ class AfterEpoch(Callback):
             metrics["cost"] = architecture.provenance["cost"]["value"]
         if self.validation:
             metrics[f"validation_{self.validation.task.main_metric}"] = self.validation.figure(
-                module.model, architecture
+                module.model, architecture, module.global_rank, module.trainer.world_size
             )
         return metrics
 

@@ -119,9 +119,9 @@ def search_one_shot(
             log_every_n_steps=job.batches,
             callbacks=[
                 warm_up,
-                WarmUpBar(),
                 timer,
-                after_epoch,
+                after_epoch,  # all processes meet in it, before the first one's bar waits for the others' losses
+                WarmUpBar(),
                 *callbacks,
                 ModelCheckpoint(
                     run.checkpoints,

@@ -1,3 +1,4 @@
+import base64
 import json
 
 import cv2
@@ -26,6 +27,14 @@ def feature(properties, corners, kind="Polygon", **more):
 def labelme(*shapes, size=(64, 48)):
     shapes = [{"label": label, "points": points, "shape_type": kind} for label, points, kind in shapes]
     return {"version": "5.5.0", "shapes": shapes, "imageWidth": size[0], "imageHeight": size[1], "imagePath": "a.jpg"}
+
+
+def masked(corners, mask, length=None):
+    """A shape that LabelMe outlined by a click; of its picture so many bytes."""
+    picture = cv2.imencode(".png", np.uint8(mask) * 255)[1].tobytes()[:length]
+    document = labelme(("m", corners, "mask"))
+    document["shapes"][0]["mask"] = base64.b64encode(picture).decode()
+    return document
 
 
 def written(path, document):
@@ -99,6 +108,15 @@ def test_a_region_without_a_name_is_none_that_has_one(tmp_path):
         assert areas == {"region 1 (unnamed)": 200, "region 1": 8}
 
 
+def test_masks_of_labelme_are_their_pixels(tmp_path):
+    mask = np.ones((20, 10))
+    mask[0, 0] = mask[5:7, 3:5] = 0
+    found = read_regions(written(tmp_path / "a.json", masked([[10, 12], [19, 31]], mask)))
+    assert found.shapes["m"].area == 195
+    assert found.shapes["m"].bounds == (10, 12, 20, 32)
+    assert not found.shapes["m"].contains(box(10, 12, 11, 13))
+
+
 def test_masks_are_their_pixels(tmp_path):
     values = np.zeros((48, 64), np.uint8)
     values[10:20, 5:9], values[30:, 60:], values[12, 7] = 3, 200, 0
@@ -131,7 +149,12 @@ def test_masks_are_their_pixels(tmp_path):
         (geojson(({"name": "a"}, "xyz")), r"not understood as regions"),
         (geojson(), r"holds no region; draw polygons in it"),
         (labelme(("head", [[3, 4]], "point")), r"holds no region"),
-        (labelme(("a", SQUARE, "polygon"), ("m", SQUARE[:2], "mask")), r"'m' is a mask; draw a polygon instead"),
+        (labelme(("a", SQUARE, "polygon"), ("m", SQUARE[:2], "mask")), r"has no 'mask'"),
+        (masked([[10, 10], [19, 29]], np.ones((20, 11))), r"a mask of another size than the 10×20 pixels that"),
+        (masked([[10, 10], [19, 29]], np.zeros((20, 10))), r"region 'm' is no polygon: has no area"),
+        (masked([[10, 10], [19, 29]], np.ones((20, 10)), 40), r"a mask that cannot be read"),
+        (masked([[10, 10]], np.ones((1, 1))), r"not understood as regions"),
+        (masked([["1_0", 10], [19, 29]], np.ones((20, 10))), r"not understood as regions"),
         (geojson(({"name": "a"}, SQUARE), ({"name": "b"}, SQUARE, "Curve")), r"Unknown geometry type"),
         ({"type": "FeatureCollection", "features": [{"type": "Feature"}]}, r"has no 'geometry'"),
         ([1, 2], r"not understood as regions"),

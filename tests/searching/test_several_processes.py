@@ -19,13 +19,13 @@ from small_space import SmallSpace
 import strategies
 from nni_count.runs.run import rank
 from nni_count.commands.search import search
-from nni_count.searching import job
-from nni_count.searching.settings import SearchBudget
+from nni_count.searching import after_epoch, job
+from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.training.compute import Compute
 from nni_count.training.settings import Crops
 
 name, settings, folder = sys.argv[1], eval(sys.argv[2]), sys.argv[3]
-halves, kept = [], {}
+halves, kept, judged, figures = [], {}, [], []
 
 
 class Kept(getattr(strategies, name)):
@@ -49,15 +49,30 @@ def recorded(samples, seed, original=job.halves):
     return parts
 
 
+def judged_too(network, task, sample, image, original=after_epoch.judge_image):
+    judged.append(sample.name)
+    return original(network, task, sample, image)
+
+
+def figure_of_one(self, space, architecture, process, processes, original=after_epoch.Validation.figure):
+    figures.append(original(self, space, architecture, process, processes))
+    names = list(judged)
+    figures.append(original(self, space, architecture))
+    judged[:] = names
+    return figures[-2]
+
+
 job.halves = recorded
+after_epoch.judge_image, after_epoch.Validation.figure = judged_too, figure_of_one
 search(
     data={"path": "synthetic", "train": 8, "test": 1, "size": 48},
     space=Seen(width=64 if name == "PartialChannel" else 16, map_stride=4), strategy=Kept(**settings),
     out=f"{folder}/run", budget=SearchBudget(max_epochs=2, limit_train_batches=2), crops=Crops(32, 1),
-    compute=Compute("cpu", 2),
+    compute=Compute("cpu", 2), decoding=Decoding(validation_images=3),
 )
 state = {key: value for key, value in kept["module"].state_dict().items() if "running" not in key}
-torch.save({"state": state, "images": Seen.images, "halves": halves}, f"{folder}/{rank()}.pt")
+found = {"state": state, "images": Seen.images, "halves": halves, "judged": judged, "figures": figures}
+torch.save(found, f"{folder}/{rank()}.pt")
 """
 
 
@@ -94,6 +109,10 @@ def check(folder, strategy, settings):
             assert torch.equal(value, second["state"][name]), name
     assert first["halves"] == second["halves"]
     assert not set(first["images"]) & set(second["images"])
+    assert sorted(map(len, (set(first["judged"]), set(second["judged"])))) == [1, 2]
+    assert not set(first["judged"]) & set(second["judged"])
+    together, alone = first["figures"][::2], first["figures"][1::2]
+    assert together == second["figures"][::2] == alone  # to the last digit
     assert read_architecture(folder / "run" / "architecture.yaml").provenance["epochs"] == 2
     assert len(list(csv.DictReader((folder / "run" / "metrics.csv").open()))) == 2
     assert len(list((folder / "run" / "tensorboard").glob("events*"))) == 1

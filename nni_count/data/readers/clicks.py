@@ -21,9 +21,9 @@ class Clicks(LabelledData):
     """Images in ``images/`` or side by side, with one CSV file of clicks: columns ``image``, ``x`` and ``y`` in pixels.
 
     The column of images may be called ``filename`` or ``file`` too, or by any name where it is the only one of names
-    with the suffix of an image. ``label`` (or ``class``) says what was clicked, ``image_width`` and ``image_height``
-    how large the image was then; other columns are left alone. An image without anything has a line with neither x nor
-    y.
+    with the suffix of an image. ``label`` (or ``class``) says what was clicked, ``image_width`` and ``image_height``,
+    both or neither, how large the image was then; other columns are left alone. An image without anything has a line
+    with neither x nor y.
     """
 
     layout = "images/NAME.jpg, or side by side, with one CSV file of the columns image, x and y"
@@ -55,11 +55,13 @@ class Clicks(LabelledData):
             image, x, y, label, *size = ("" if at is None or at >= len(cells) else cells[at] for at in places)
             try:
                 point = (table.number(x), table.number(y)) if x or y else None
-                if all(size):
+                if any(size):
                     told = (int(size[0]), int(size[1]))
                     if sizes.setdefault(image, told) != told:
                         raise table.fault(number, f"the size of {image} as in a line before")
             except ValueError:
+                if any(size) and not all(size):
+                    raise table.fault(number, f"both {' and '.join(SIZE)}, or neither") from None
                 image = ""
             if not image or len(cells) > len(table.header):
                 raise table.fault(number, "image, x and y")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nni_count.data.readers.own import Document, LabelledData, Mark, label_of
-from nni_count.data.readers.text import as_flag, as_id, as_number, json_keys, read_json, understood
+from nni_count.data.readers.text import as_flag, as_id, as_number, as_points, json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -116,7 +116,7 @@ class COCO(LabelledData):
 
 
 def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray | None:
-    joints = np.asarray(thing.get("keypoints") or [], float).reshape(-1, 3)  # x, y, and 0 where it is not marked
+    joints = as_points(thing.get("keypoints") or [], 3)  # x, y, and 0 where it is not marked
     names = kind.get("keypoints") or []
     of_head = np.array([index < len(names) and HEAD.search(names[index]) is not None for index in range(len(joints))])
     for chosen in (of_head.astype(bool) & (joints[:, 2] > 0), joints[:, 2] > 0):

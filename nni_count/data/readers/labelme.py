@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nni_count.data.files import by_name, find_files, find_images
 from nni_count.data.readers.own import LabelledData, Mark, label_of
-from nni_count.data.readers.text import json_keys, read_json, understood
+from nni_count.data.readers.text import as_points, json_keys, read_json, understood
 from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
@@ -51,7 +49,7 @@ class LabelMe(LabelledData):
     def _marks(self, shape: Any, number: int, path: Path) -> list[Mark]:
         """The point of a shape with its label, where it is counted."""
         with understood(path, f"LabelMe's shape {number}"):
-            label, corners = label_of(shape["label"]), np.array(shape["points"], float).reshape(-1, 2)
+            label, corners = label_of(shape["label"]), as_points(shape["points"])
             # old versions name no polygon as one
             kind = shape.get("shape_type") or ("point" if len(corners) == 1 else "polygon")
             if not self.wanted(label):

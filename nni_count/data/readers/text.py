@@ -133,6 +133,11 @@ def as_number(text: Any) -> float:
     return float(str(text).replace("_", " _ "))
 
 
+def as_points(values: Any, columns: int = 2) -> np.ndarray:
+    """Numbers, or their texts, as ``(N, columns)``; a ValueError where one is none, or they make no whole rows."""
+    return np.array([as_number(value) for value in np.array(values, object).ravel()], float).reshape(-1, columns)
+
+
 def as_flag(value: Any) -> bool:
     """Yes or no, of a document that may have them as truths, numbers or their texts, or nothing for no.
 

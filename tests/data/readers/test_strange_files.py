@@ -209,6 +209,8 @@ def test_tables_of_clicks_as_spreadsheets_write_them(tmp_path, text):
             )
             for a, b in itertools.permutations((f"{WIDTH},{HEIGHT}", f"{2 * WIDTH},{2 * HEIGHT}"))
         ),
+        ("image,x,y,image_width,image_height\np0.png,1,5,,48\n", "line 2: expected both image_width and image_height"),
+        ("image,x,y,image_width\np0.png,1,5,64\n", "line 2: expected both image_width and image_height"),
         ("image,x,y\np0.png,1,5\nP0.PNG,1,5\n", "'p0.png' and 'P0.PNG' are one image"),
     ],
 )
@@ -314,6 +316,7 @@ BOX = {"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 2]}
         ),
         ({"annotations": [{**BOX, "bbox": [1, 2]}]}, r"annotations\[0\]"),
         ({"annotations": [{**BOX, "keypoints": [1, 2]}]}, r"annotations\[0\]"),
+        ({"annotations": [{**BOX, "keypoints": [1, "2_0", 2]}]}, r"annotations\[0\]"),
         ({"annotations": [{**BOX, "bbox": "1234"}]}, r"annotations\[0\] \(cell\) has neither"),
         (
             {"annotations": [{**BOX, "bbox": ["1_0", 2, 3, 4]}]},

@@ -61,7 +61,7 @@ def train(what: str, devices: int, steps: int, out: Path) -> float:
             callbacks=[clock],
         )
     else:
-        crops = Crops(size=64, batch_size=4)
+        crops = Crops()
         search(
             data=DATA,
             space=AMSNetSpace(width=64, map_stride=4),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,27 +13,19 @@ import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
 from nni_count.architecture import Architecture, write_architecture
-from nni_count.data.pixels import normalise
-from nni_count.data.sample import Sample
 from nni_count.errors import Interrupted, TrainingError
-from nni_count.networks import Network
 from nni_count.pictures.cells import draw_cells
 from nni_count.pictures.progress import draw_progress
 from nni_count.runs.run import Run, Stop
 from nni_count.searching.certainty import AGREEMENT, ENTROPY, agreement, entropy
 from nni_count.searching.cost import CostTable
 from nni_count.searching.decoding import strongest
-from nni_count.searching.frozen import frozen, recalibrate
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
-from nni_count.searching.space import Space
-from nni_count.tasks.judging import judge_image, main_figure
-from nni_count.tasks.task import Task
-from nni_count.training.batches import CropLoader, WholeImages
+from nni_count.searching.validation import Validation
+from nni_count.training.batches import CropLoader
 from nni_count.training.settings import Recipe
-from nni_count.training.together import gather, share
 
-CALIBRATION_BATCHES = 8
 #: seconds between two drawings of the pictures: they take one, and an epoch of a short search not many more
 DRAW_EVERY = 30.0
 
@@ -46,43 +37,6 @@ class WarmUpBar(TQDMProgressBar):
         super().on_train_epoch_start(trainer, *args)
         if trainer.current_epoch < getattr(trainer.lightning_module, "warmup_epochs", 0):
             self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch} (warming up: weights only)")
-
-
-class Validation:
-    """How good the strongest architecture is, with the weights of the space: the task's main metric on whole images.
-
-    Args:
-        task: judges maps.
-        samples: images that it is judged on.
-        calibration: crops on which the statistics of its batch norms are taken.
-        cache_bytes: bound of the memory for decoded images.
-    """
-
-    def __init__(self, task: Task, samples: Sequence[Sample], calibration: CropLoader, cache_bytes: int):
-        self.task = task
-        self.images = WholeImages(samples, cache_bytes)
-        self.calibration = calibration
-
-    def figure(self, space: Space, architecture: Architecture, process: int = 0, processes: int = 1) -> float:
-        """The main metric of an architecture, NaN where it has none; the space stays as it is. Each of several
-        processes judges its share of the images, and all have the figure of one.
-        """
-        network = cast(Network, frozen(cast(torch.nn.Module, space), space.sample(architecture)))
-        device = next(network.parameters()).device
-        crops, size = self.calibration.dataset, cast(int, self.calibration.batch_size)
-        recalibrate(
-            network,
-            (
-                normalise(np.stack([crops[number * size + place][0] for place in range(size)])).to(device)
-                for number in range(CALIBRATION_BATCHES)
-            ),
-        )
-        network.eval()
-        mine = share(len(self.images), process, processes)
-        rows = {
-            index: judge_image(network, self.task, self.images.samples[index], self.images[index][0]) for index in mine
-        }
-        return main_figure(self.task, gather(rows, processes))
 
 
 @dataclass(eq=False, repr=False)

@@ -19,7 +19,7 @@ from nni_count.networks.devices import find_device
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
-from nni_count.searching.after_epoch import AfterEpoch, Validation, WarmUpBar
+from nni_count.searching.after_epoch import AfterEpoch, WarmUpBar
 from nni_count.searching.certainty import certainty
 from nni_count.searching.cost import CostTable, cost_table
 from nni_count.searching.decoding import strongest, write
@@ -38,6 +38,7 @@ from nni_count.searching.random_search import draw
 from nni_count.searching.recipe import SpaceTraining
 from nni_count.searching.settings import Decoding
 from nni_count.searching.space import PERTURBATION, Space
+from nni_count.searching.validation import Validation
 from nni_count.searching.verification import distinct, perturbed
 from nni_count.searching.warm_up import WarmUp
 from nni_count.training.batches import CropLoader, crop_loader

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from nni_count.errors import SettingError
 from nni_count.networks.devices import IMITATED, find_device, imitates_bfloat16
@@ -52,8 +53,10 @@ class Compute:
     @property
     def together(self) -> dict[str, Any]:
         """What Lightning's trainer takes of it."""
-        # some layers have no gradient in some step: of drawn paths, while warming up, of nodes that nothing follows
-        strategy = "auto" if self.processes == 1 else "ddp_find_unused_parameters_true"
+        # some layers have no gradient in some step: of drawn paths, while warming up, of nodes that nothing follows;
+        # norms' statistics, which training itself does not use, are the first one's where images are judged
+        alone = self.processes == 1
+        strategy = "auto" if alone else DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
         return {
             **vars(self),
             "strategy": strategy,

@@ -19,7 +19,7 @@ from small_space import SmallSpace
 import strategies
 from nni_count.runs.run import rank
 from nni_count.commands.search import search
-from nni_count.searching import after_epoch, job
+from nni_count.searching import job, validation
 from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.training.compute import Compute
 from nni_count.training.settings import Crops
@@ -49,12 +49,12 @@ def recorded(samples, seed, original=job.halves):
     return parts
 
 
-def judged_too(network, task, sample, image, original=after_epoch.judge_image):
+def judged_too(network, task, sample, image, original=validation.judge_image):
     judged.append(sample.name)
     return original(network, task, sample, image)
 
 
-def figure_of_one(self, space, architecture, process, processes, original=after_epoch.Validation.figure):
+def figure_of_one(self, space, architecture, process, processes, original=validation.Validation.figure):
     figures.append(original(self, space, architecture, process, processes))
     names = list(judged)
     figures.append(original(self, space, architecture))
@@ -63,7 +63,7 @@ def figure_of_one(self, space, architecture, process, processes, original=after_
 
 
 job.halves = recorded
-after_epoch.judge_image, after_epoch.Validation.figure = judged_too, figure_of_one
+validation.judge_image, validation.Validation.figure = judged_too, figure_of_one
 search(
     data={"path": "synthetic", "train": 8, "test": 1, "size": 48},
     space=Seen(width=64 if name == "PartialChannel" else 16, map_stride=4), strategy=Kept(**settings),

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.table grow|pack|report|predictors``."""
+"""``python -m benchmarks.table grow|pack|unpack|report|predictors``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     pack = commands.add_parser("pack", help="make the table's file from the rows")
     pack.add_argument("--rows", type=Path, required=True)
     pack.add_argument("--out", type=Path, help="the package's own by default")
+    unpack = commands.add_parser("unpack", help="write a table's rows as files, for grow to go on with")
+    unpack.add_argument("--rows", type=Path, required=True)
+    unpack.add_argument("--table", type=Path, help="the package's own by default")
     report = commands.add_parser("report", help="how well the table's recipe ranks")
     report.add_argument("--table", type=Path, help="the package's own by default")
     predictors = commands.add_parser("predictors", help="what predicts an architecture's error")
@@ -47,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
             from benchmarks.table.packing import pack as pack_rows
 
             print(pack_rows(given.rows, given.out))
+        elif given.command == "unpack":
+            from benchmarks.table.packing import unpack as unpack_rows
+
+            print(unpack_rows(given.rows, given.table))
         else:
             from benchmarks.table import predictors as predicting
             from benchmarks.table import report as reporting

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 
 from benchmarks.table.architectures import flops, kept_architectures, parameters
@@ -102,19 +103,28 @@ class Grower:
         )
 
     def row(self, job: Job) -> dict[str, Any]:
-        """Train one, and write its file whole."""
+        """Train one, as often as its data set takes, and write its file whole."""
         crops, judged = self.prepared(job.data)
-        recipe = self.recipe.of(SETS[job.data], job.longer)
+        of = SETS[job.data]
+        recipe = self.recipe.of(of, job.longer)
         architecture = self.architectures[job.architecture]
+        seeds = range(of.trainings * job.seed, of.trainings * (job.seed + 1))
         row = {
             **asdict(job),
             "parameters": parameters(architecture, recipe),
             "flops": flops(architecture, recipe),
             "truths": judged.truths.tolist(),
-            **train(architecture, crops, judged, SETS[job.data].task, job.seed, recipe),
+            **mean([train(architecture, crops, judged, of.task, seed, recipe) for seed in seeds]),
         }
         write_text(self.folder / job.file, json.dumps(row))
         return row
+
+
+def mean(trainings: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of what :func:`train` found several times, and the seconds of all."""
+    found = {key: np.mean([one[key] for one in trainings], 0) for key in trainings[0]}
+    found["seconds"] *= len(trainings)
+    return {**{key: values.tolist() for key, values in found.items()}, "steps": trainings[0]["steps"]}
 
 
 def grow(

@@ -1,4 +1,4 @@
-"""The table's file, made from its rows."""
+"""The table's file, made from its rows, and rows from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.table.architectures import FILE, choices_of
-from benchmarks.table.growing import RECIPE
+from benchmarks.table.architectures import FILE, choices_of, kept_architectures
+from benchmarks.table.growing import RECIPE, Job, check_recipe, owner
+from benchmarks.table.recipe import Recipe
 from nni_count.architecture import Architecture
-from nni_count.comparing.trained import CURVES, FORMAT, OURS, SHARED, architecture_of
+from nni_count.comparing.trained import CURVES, FORMAT, OURS, SHARED, architecture_of, edges_of, open_table
 from nni_count.errors import RunError
-from nni_count.runs.files import whole
+from nni_count.runs.files import whole, write_text
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -80,3 +81,28 @@ def pack(folder: Path, out: Path | None = None) -> str:
     path = out or OURS
     write_table(path, rows, known[:number], json.loads((folder / RECIPE).read_text()))
     return f"{path}: {len(rows)} rows of {number} architectures, {path.stat().st_size / 1e6:.2f} MB"
+
+
+def unpack(folder: Path, table: Path | None = None, *, recipe: Recipe | None = None, architectures: int = 400) -> str:
+    """Write the rows of a table as files, so that it can be grown where there is nothing but it; says how many.
+
+    Raises:
+        RunError: another process grows the folder, it was begun with another recipe than ours, or the table was.
+    """
+    packed, recipe = open_table(table), recipe or Recipe()
+    with owner(folder):
+        check_recipe(folder, recipe)
+        if json.loads((folder / RECIPE).read_text()) != packed.recipe:
+            raise RunError(f"{table or OURS}: its rows were trained by another recipe; grow a new table")
+        drawn = kept_architectures(folder, recipe, architectures)
+        if [*map(edges_of, packed.architectures)] != [*map(edges_of, drawn[: len(packed.architectures)])]:
+            raise RunError(f"{folder}: was begun with other architectures than {table or OURS}; give another folder")
+        written = 0
+        for row in packed.rows:
+            path = folder / Job(row.number, row.data, row.seed, row.longer).file
+            if not path.is_file():
+                facts = {"architecture": row.number, "data": row.data, "seed": row.seed, "longer": row.longer}
+                arrays = {name: getattr(row, name).tolist() for name in (*SHARED, *CURVES)}
+                write_text(path, json.dumps({**facts, "parameters": row.parameters, "flops": row.flops, **arrays}))
+                written += 1
+    return f"{folder}: {written} rows written; python -m benchmarks.table grow --rows {folder} goes on"

@@ -70,7 +70,8 @@ class DataSet:
             never read.
         task: how points become maps.
         augmentation: of the crops.
-        times: the recipe's steps that a training takes, until two seeds rank architectures alike.
+        times: the recipe's steps that a training takes.
+        trainings: so many make a row, which is their mean, until two seeds rank architectures alike.
     """
 
     folder: str | dict[str, Any]
@@ -78,6 +79,7 @@ class DataSet:
     task: Counting
     augmentation: Augmentation
     times: int = 1
+    trainings: int = 1
 
     def parts(self, data: Path) -> tuple[list[Sample], list[Sample]]:
         """The images that train and those that judge; the draw is the same for all rows."""

@@ -19,7 +19,7 @@ from benchmarks.table.__main__ import main
 from benchmarks.table.architectures import draw_architectures, flops, parameters
 from benchmarks.table.banks import Crops, Judged
 from benchmarks.table.growing import LONGER_ONES, SEEDS, Grower, Job, grow, owner, plan
-from benchmarks.table.packing import pack
+from benchmarks.table.packing import pack, unpack
 from benchmarks.table.recipe import SETS, Recipe
 from benchmarks.table.report import compared, lines
 from benchmarks.table.training import Flat, network_of, train
@@ -212,6 +212,37 @@ def test_the_file_keeps_what_the_rows_say(grown, tmp_path):
         assert row.mae == row.curve[-1]
         assert row.parameters == parameters(row.architecture, TINY)
     assert [row.seed for row in table.of(table.architectures[0])] == [0, 1, 0, 1]
+
+
+def test_what_was_packed_is_unpacked_and_grown_on(data, grown, tmp_path, monkeypatch):
+    table, again, rows = tmp_path / "table.npz", tmp_path / "again.npz", tmp_path / "rows"
+    pack(grown, table)
+    unpack(rows, table, recipe=TINY, architectures=10)
+    assert {path.name for path in rows.glob("0*")} == {path.name for path in grown.glob("0*")}
+    pack(rows, again)
+    for one, other in zip(open_table(table).rows, open_table(again).rows, strict=True):
+        for name in ("counts", "loss", "seconds", "unexplained", "truths", "steps"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    said = []
+    grow(rows, data, recipe=TINY, architectures=10, most=0, say=said.append)
+    assert said == ["0 rows to train"]
+    (first := sorted(rows.glob("0*"))[0]).unlink()
+    assert "1 rows written" in unpack(rows, table, recipe=TINY, architectures=10)
+    assert first.is_file()
+    with pytest.raises(RunError, match="another recipe"):
+        unpack(tmp_path / "other", table, recipe=dataclasses.replace(TINY, steps=40), architectures=10)
+
+
+def test_a_row_is_the_mean_of_its_trainings(data, grown, prepared, monkeypatch):
+    monkeypatch.setitem(SETS, "cells", dataclasses.replace(SETS["cells"], trainings=3))
+    row = Grower(grown, data, draw_architectures(10, TINY), TINY).row(Job(9, "cells", 1, False))
+    (grown / Job(9, "cells", 1, False).file).unlink()
+    architecture = draw_architectures(10, TINY)[9]
+    alone = [train(architecture, *prepared, SETS["cells"].task, seed, TINY) for seed in (3, 4, 5)]
+    for name in ("loss", "counts", "unexplained"):
+        np.testing.assert_allclose(row[name], np.mean([one[name] for one in alone], 0), rtol=1e-3, atol=1e-5)
+    assert row["steps"] == alone[0]["steps"]
+    assert row["seconds"][-1] > 1.5 * min(one["seconds"][-1] for one in alone)
 
 
 def test_rows_that_are_damaged_are_named(tmp_path, capsys):

@@ -106,7 +106,7 @@ class Grower:
         """Train one, as often as its data set takes, and write its file whole."""
         crops, judged = self.prepared(job.data)
         of = SETS[job.data]
-        recipe = self.recipe.of(of, job.longer)
+        recipe = self.recipe.longer if job.longer else self.recipe
         architecture = self.architectures[job.architecture]
         seeds = range(of.trainings * job.seed, of.trainings * (job.seed + 1))
         row = {

@@ -29,7 +29,7 @@ class Recipe:
         map_stride: of the network.
         crop_size: side of a crop in pixels.
         batch_size: crops a step.
-        steps: optimiser steps, of data sets that are learned quickly; a multiple of ``LOSSES``.
+        steps: optimiser steps; a multiple of ``LOSSES``.
         learning_rate: Adam's largest.
         warm_up: the share of the steps in which it rises to that; then it falls to zero as a cosine.
         gradient_clip: largest norm of the gradient.
@@ -54,10 +54,10 @@ class Recipe:
     recalibration: int = 64
     judged: int = 5
 
-    def of(self, data: DataSet, longer: bool = False) -> Recipe:
-        """That of a row: as many steps as its data set takes, ``LONGER`` times that and judged more often if longer."""
-        recipe = replace(self, steps=data.times * self.steps)
-        return replace(recipe, steps=LONGER * recipe.steps, judged=2 * recipe.judged) if longer else recipe
+    @property
+    def longer(self) -> Recipe:
+        """That of the longer trainings: ``LONGER`` times the steps, judged more often."""
+        return replace(self, steps=LONGER * self.steps, judged=2 * self.judged)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ class DataSet:
             never read.
         task: how points become maps.
         augmentation: of the crops.
-        times: the recipe's steps that a training takes.
         trainings: so many make a row, which is their mean, until two seeds rank architectures alike.
     """
 
@@ -78,7 +77,6 @@ class DataSet:
     judging: float
     task: Counting
     augmentation: Augmentation
-    times: int = 1
     trainings: int = 1
 
     def parts(self, data: Path) -> tuple[list[Sample], list[Sample]]:
@@ -95,6 +93,6 @@ SETS: dict[str, DataSet] = {
         1 / 3,
         Counting(sigma=3.0, kernel_size=11),
         Augmentation(),
-        times=4,
+        trainings=8,
     ),
 }

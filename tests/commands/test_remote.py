@@ -19,6 +19,7 @@ from nni_count.commands.compare import compare
 
 pytestmark = pytest.mark.slow
 
+LONGER = "--retrain.max_steps 12 --retrain.learning_rate 0.01"  # so that no two settings give the same figure
 LATER = 6  # seconds: a trial with an even number asks that much later, so behind the one that was started after it
 
 
@@ -48,7 +49,7 @@ def experiment(machines, tmp_path_factory):
     """One that has ended; nothing of it may run behind its stop."""
     wait = f"sleep $(( {LATER} * ((NNI_TRIAL_SEQ_ID + 1) % 2) ))"
     config = experiment_config(
-        trialCommand=f"{wait}; nni-count trial --config settings.yml", **remote_service(machines)
+        trialCommand=f"{wait}; nni-count trial --config settings.yml {LONGER}", **remote_service(machines)
     )
     portal = Portal(tmp_path_factory.mktemp("nnictl"), config)
     try:
@@ -87,12 +88,13 @@ def test_each_figure_stands_under_the_settings_that_gave_it(experiment, machines
         out = tmp_path / job["trialJobId"]
         given = [f"--{name}={value}" for name, value in record["parameters"].items()]
         settings = experiment.folder.parents[1] / "settings.yml"
-        assert main(["trial", "--config", str(settings), *given, "--out", str(out)]) == 0
+        assert main(["trial", "--config", str(settings), *LONGER.split(), *given, "--out", str(out)]) == 0
         alone = json.loads((out / "result.json").read_text())
         assert {name: alone[name] for name in record["parameters"]} == record["parameters"]
         for name, value in final(job).items():
             if name not in ("search_seconds", "memory_mb"):
                 assert value == pytest.approx(alone["mae" if name == "default" else name], rel=1e-6), (job, alone)
+    assert len({final(job)["default"] for job in jobs}) == len(jobs)
     assert used == {0, 1}
     assert mixed  # NNI did mix them up, so that this test has seen what it is about
 

@@ -25,16 +25,32 @@ _open = build_opener(ProxyHandler({})).open
 
 
 class OwnParameters(TrialCommandChannelV3):
-    """What NNI's trials ask and report through, but the parameters are those of the trial that asks."""
+    """What NNI's trials ask and report through, but the parameters are those of the trial that asks.
+
+    Args:
+        channel: its address, from NNI.
+    """
+
+    def __init__(self, channel: str | None = None) -> None:
+        self.address = channel or os.environ["NNI_COUNT_CHANNEL"]
+        super().__init__(self.address)
 
     def receive_parameter(self) -> dict[str, Any] | None:
         given: dict[str, Any] | None = super().receive_parameter()  # asked for all the same: it empties the queue
         if given is None:
             return None
-        own = parameters_of(os.environ["NNI_TRIAL_JOB_ID"], _manager())
-        if own["parameter_id"] != given["parameter_id"]:
-            print("NNI handed out the settings of another trial; this one takes its own", flush=True)
+        own = parameters_of(os.environ["NNI_TRIAL_JOB_ID"], _manager(self.address))
+        if own["parameter_id"] == given["parameter_id"]:
+            return given
+        print("NNI handed out the settings of another trial; this one takes its own", flush=True)
         return own
+
+
+#: stands before the command of a trial whose program is NNI's, so that it makes an :class:`OwnParameters`
+FOR_NNI = (
+    "NNI_COUNT_CHANNEL=$NNI_TRIAL_COMMAND_CHANNEL "
+    f"NNI_TRIAL_COMMAND_CHANNEL=import://{OwnParameters.__module__}.{OwnParameters.__name__}"
+)
 
 
 def ask_for_own_parameters() -> None:
@@ -68,19 +84,19 @@ def parameters_of(trial: str, manager: str) -> dict[str, Any]:
         time.sleep(1)
 
 
-def _manager() -> str:
+def _manager(channel: str) -> str:
     """The address of the manager; on a remote machine the keeper of the trials there knows it.
 
     Raises:
         RunError: the keeper's file is not where it should be.
     """
     if os.environ.get("NNI_PLATFORM") != "remote":
-        return os.environ["NNI_TRIAL_COMMAND_CHANNEL"].rpartition("/env/")[0]
+        return channel.rpartition("/env/")[0]
     place = Path(os.environ["NNI_OUTPUT_DIR"]).parents[1]  # of this machine in this experiment
     try:
         files = place.glob("trial_keeper*/trial_keeper_config.json")  # another one after each nnictl resume
         newest = max(files, key=lambda file: file.stat().st_mtime)
-        channel: str = json.loads(newest.read_text(encoding="utf-8"))["managerCommandChannel"]
+        told: str = json.loads(newest.read_text(encoding="utf-8"))["managerCommandChannel"]
     except (OSError, ValueError, LookupError) as error:
         raise RunError(f"{place}: NNI's trial keeper has not left there where its manager is ({error!r})") from error
-    return "http" + channel.removeprefix("ws").rpartition("/platform/")[0]
+    return "http" + told.removeprefix("ws").rpartition("/platform/")[0]

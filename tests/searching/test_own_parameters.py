@@ -2,10 +2,12 @@
 
 import json
 import os
+import pkgutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from nni.runtime import trial_command_channel
 
 from nni_count.cli import main
 from nni_count.errors import RunError
@@ -79,7 +81,7 @@ def trial(monkeypatch, tmp_path):
             os.utime(file, (index, index))
         return manager
 
-    monkeypatch.setattr("nni.runtime.trial_command_channel._channel", None)
+    monkeypatch.setattr(trial_command_channel, "_channel", None)
     monkeypatch.setattr("nni.trial._params", None)
     yield start
     for manager in started:
@@ -98,6 +100,15 @@ def test_a_trial_takes_its_own_settings_and_reports_under_them(trial, platform, 
     asked, reported = manager.received
     assert asked == {"type": "request_parameter"}
     assert json.loads(reported["metric"])["parameter_id"] == 1
+
+
+def test_nnis_own_program_of_a_trial_makes_the_channel_by_its_name(trial, monkeypatch):
+    manager = trial()
+    monkeypatch.setenv("NNI_COUNT_CHANNEL", os.environ["NNI_TRIAL_COMMAND_CHANNEL"])
+    _, _, name = own_parameters.FOR_NNI.rpartition("import://")
+    monkeypatch.setattr(trial_command_channel, "_channel", pkgutil.resolve_name(name)())
+    assert nni.get_next_parameter() == {"seed": 4}
+    assert manager.received
 
 
 def test_nothing_is_said_where_the_settings_are_the_right_ones(trial, capsys):
@@ -128,8 +139,6 @@ def test_a_remote_machine_without_its_keepers_file_is_named(trial, tmp_path):
 
 def test_a_channel_that_writes_into_the_trials_folder_is_left_as_it_is(monkeypatch):
     monkeypatch.delenv("NNI_TRIAL_COMMAND_CHANNEL", raising=False)
-    monkeypatch.setattr("nni.runtime.trial_command_channel._channel", None)
+    monkeypatch.setattr(trial_command_channel, "_channel", None)
     own_parameters.ask_for_own_parameters()
-    from nni.runtime import trial_command_channel
-
     assert trial_command_channel._channel is None

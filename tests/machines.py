@@ -41,14 +41,14 @@ class Machines:
             self.start()
         except subprocess.CalledProcessError as error:
             self.remove()
-            pytest.skip(f"no network namespaces here: {error.stderr.strip()}")
+            pytest.skip(f"no network namespaces here: {error.stderr or error}")
         except BaseException:
             self.remove()
             raise
         return self
 
     def start(self) -> None:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True, timeout=20)
         taken = ip("-4", "address")
         network = next(network for network in NETWORKS if network not in taken)
         self.here, self.addresses = f"{network}.1", [f"{network}.{index + 10}" for index in range(len(self.names))]
@@ -71,8 +71,9 @@ class Machines:
         command = ["ip", "netns", "exec", name, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command += [sys.executable, str(ROOT / "tests" / "ssh_machine.py"), address, str(self.key), f"{self.key}.pub"]
         # NNI lets pip look for a newer NNI on every machine: not in the environment that the tests run in
-        kept = {"PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-        server = subprocess.Popen(command, env={**kept, "HOME": str(home)}, stdout=subprocess.PIPE, text=True)
+        environment = {"PIP_NO_INDEX": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HOME": str(home)}
+        environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         return server

@@ -56,6 +56,8 @@ with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
     )
     from nni.nas.space import ModelStatus, SimplifiedModelSpace
     from nni.nas.strategy import Random, Strategy
+    from nni.runtime.trial_command_channel import set_default_trial_command_channel
+    from nni.runtime.trial_command_channel.v3 import TrialCommandChannelV3
 
 for handler in logging.getLogger("nni").handlers:
     handler.setLevel(logging.WARNING)  # what else it has to say stands in its log files

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Timer
 
 from nni_count.errors import RunError
 from nni_count.searching.nni import nni
+from nni_count.searching.own_parameters import ask_for_own_parameters
 
 #: what a search logs after an epoch, beside the main metric → what the portal calls it
 INTERMEDIATE = {
@@ -89,11 +90,12 @@ def from_nni() -> list[str]:
     """The options that NNI gives to the trial that this process is: ``--name=value``; none outside an experiment.
 
     Raises:
-        RunError: NNI's manager does not answer.
+        RunError: NNI's manager does not answer, or not whose they are.
     """
     if "NNI_TRIAL_JOB_ID" not in os.environ:
         return []
     out = Path(os.environ["NNI_OUTPUT_DIR"]) / "run"
+    ask_for_own_parameters()
     try:
         parameters = nni.get_next_parameter()
     except OSError:

@@ -1,8 +1,6 @@
 """A real experiment: nnictl starts it, its trials are one-shot searches, the portal shows them. About a minute."""
 
 import json
-import os
-import re
 import shutil
 import socket
 import subprocess
@@ -12,94 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 import requests
-import yaml
+from nnictl import EPOCHS, MOST_SECONDS, SEEDS, STRATEGIES, Portal, experiment_config, final
 
 from nni_count.commands.compare import compare
 from nni_count.errors import RunError
 
 pytestmark = pytest.mark.slow
-
-STRATEGIES, SEEDS, EPOCHS = ["DARTS", "GDAS"], [0, 1], 2
-MOST_SECONDS = 240
-
-SETTINGS = {
-    "space": {"class_path": "search_spaces.AMSNetSpace", "init_args": {"width": 16, "map_stride": 4}},
-    "data": {"path": "synthetic", "train": 20, "size": 64},
-    "max_epochs": EPOCHS,
-    "limit_train_batches": 1,
-    "crop_size": 32,
-    "batch_size": 1,
-    "retrain": {"max_steps": 3, "crop_size": 32, "batch_size": 2},
-}
-
-
-def experiment_config(**changes):
-    choices = {"strategy": STRATEGIES, "seed": SEEDS}
-    return {
-        "experimentName": "test",
-        "searchSpace": {name: {"_type": "choice", "_value": values} for name, values in choices.items()},
-        "tuner": {"name": "GridSearch"},
-        "trialCommand": "nni-count trial --config settings.yml",
-        "trialCodeDirectory": ".",
-        "trialConcurrency": 1,  # with more, NNI 3.0 hands the first settings to whichever trial asks first
-        "maxTrialNumber": 4,
-        "trainingService": {"platform": "local"},
-        **changes,
-    }
-
-
-class Portal:
-    """An experiment that nnictl started, with a home of its own."""
-
-    def __init__(self, folder: Path, config: dict):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-        self.environment = {**os.environ, "HOME": str(folder), "PATH": programs, "OMP_NUM_THREADS": "1"}
-        (folder / "settings.yml").write_text(yaml.safe_dump(SETTINGS))
-        config = {**config, "experimentWorkingDirectory": str(folder / "experiments")}
-        (folder / "config.yml").write_text(yaml.safe_dump(config))
-        output = self.nnictl("create", "--config", str(folder / "config.yml"), "--port", str(self.port))
-        found = re.search(r"Experiment ID: (?:\x1b\[\d+m)?(\w+)", output)
-        assert found, output
-        self.id = found[1]
-        self.folder = folder / "experiments" / self.id
-
-    def nnictl(self, *arguments: str) -> str:
-        command = [str(Path(sys.executable).with_name("nnictl")), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=120)
-        return result.stdout + result.stderr
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def get(self, what: str):
-        return requests.get(f"{self.url}/api/v1/nni/{what}", timeout=20).json()
-
-    def wait_for(self, condition, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, (self.get("check-status"), self.get("trial-jobs"))
-            time.sleep(1)
-
-    def stop(self) -> None:
-        self.nnictl("stop", self.id)
-
-    def processes(self) -> list[str]:
-        """What still runs of it: its manager, its trials, and their children."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if self.id in " ".join(process.cmdline()) or process.environ().get("NNI_EXP_ID") == self.id:
-                    found.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +32,6 @@ def portal(tmp_path_factory):
 
 def order(parameters):
     return parameters["strategy"], parameters["seed"]
-
-
-def final(job):
-    return json.loads(json.loads(job["finalMetricData"][0]["data"]))
 
 
 def test_four_searches_arrive_under_their_own_trials(portal):

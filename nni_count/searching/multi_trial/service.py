@@ -17,6 +17,7 @@ from nni_count.searching.multi_trial.engine import Experiment
 from nni_count.searching.multi_trial.manager import keeping
 from nni_count.searching.multi_trial.record import Record, Trials
 from nni_count.searching.nni import FunctionalEvaluator, NasExperimentConfig
+from nni_count.searching.own_parameters import FOR_NNI
 
 
 def check_port(trials: Trials) -> int:
@@ -42,6 +43,7 @@ def search_by_service(
     config.max_trial_number = missing
     config.trial_concurrency = trials.concurrency
     config.log_level = "warning"
+    config._trial_command_params = {"envs": FOR_NNI}
     experiment = Experiment(job.space, evaluator, job.strategy, config, record=record, stop=stop, total=trials.number)
     with keeping(folder, public=trials.public):
         try:

@@ -29,7 +29,7 @@ from nni_count.data import halves, open_data
 from nni_count.errors import RunError, SettingError, TrainingError
 from nni_count.runs.run import Run
 from nni_count.searching.cost import Cost
-from nni_count.searching.multi_trial import manager
+from nni_count.searching.multi_trial import manager, service
 from nni_count.searching.multi_trial.record import CombinedSpace, Record, Trial, Trials
 from nni_count.searching.multi_trial.search import seed_strategy
 from nni_count.searching.multi_trial.watchman import end
@@ -366,3 +366,22 @@ def test_every_strategy_runs_through_the_training_service(make, space, tmp_path)
     assert len(rows) == 3
     assert found.provenance["mae"] == min(float(row["mae"]) for row in rows)
     assert not managers(tmp_path / "run" / "nni")
+
+
+@pytest.mark.slow
+def test_no_trial_counts_as_failed_because_another_one_asked_first(space, tmp_path, monkeypatch):
+    later = "sleep $(( 6 * ((NNI_TRIAL_SEQ_ID + 1) % 2) ))"  # the first one asks behind the second
+    monkeypatch.setattr(service, "FOR_NNI", f"{later}; {service.FOR_NNI}")
+    search(
+        data={"path": "synthetic", **DATA},
+        space=space,
+        strategy=Random(),
+        out=tmp_path / "run",
+        trials=Trials(number=2, concurrency=2),
+        **SMALL,
+    )
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert len([float(row["mae"]) for row in rows]) == 2
+    said = [file.read_text() for file in (tmp_path / "run" / "nni").glob("*/environments/*/trials/*/trial.log")]
+    assert said
+    assert all("settings of another trial" in text for text in said)

@@ -87,8 +87,10 @@ class Video:
             raise DataError(f"{self.name}: a video needs PyAV; pip install 'nni-count[video]'") from error
         options = {"rtsp_transport": "tcp"} if self.source.startswith("rtsp") else {}
         camera = "v4l2" if self.live and "://" not in self.source else None
+        # names that are no UTF-8 stop no video; PyAV 19 minds none
+        lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
         try:
-            container = av.open(self.source, format=camera, options=options, timeout=TIMEOUT, metadata_errors="replace")
+            container = av.open(self.source, format=camera, options=options, timeout=TIMEOUT, **lenient)
         except (av.FFmpegError, OSError, ValueError) as error:
             check = "check the address, and whether it sends" if self.live else "check the path, and whether it plays"
             raise DataError(f"{self.name}: cannot be opened as a video ({_said(error)}); {check}") from error

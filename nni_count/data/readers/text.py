@@ -119,7 +119,7 @@ def xml_root(path: Path) -> str:
     parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser(["start"])
     try:
         with open(path, "rb") as file:
-            for piece in iter(lambda: file.read(64), b""):  # no more than the root is parsed
+            for piece in iter(lambda: file.read(1 << 16), b""):  # of small pieces newer parsers wait for the next
                 parser.feed(piece)
                 for event in parser.read_events():
                     return str(event[1].tag).rpartition("}")[2].lower()  # type: ignore[union-attr, misc]

@@ -150,7 +150,8 @@ def _passes(values: np.ndarray, basins: np.ndarray) -> list[tuple[int, int, floa
     new = np.ones(len(first), bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     depth = 1 + values.max() - height  # above 0, since a sparse array has no edge of length 0
-    graph = coo_array((depth[new], (first[new], second[new])), shape=(basins.max() + 1,) * 2)
+    ends = first[new].astype(np.int32), second[new].astype(np.int32)  # older SciPy takes no others
+    graph = coo_array((depth[new], ends), shape=(basins.max() + 1,) * 2)
     tree = minimum_spanning_tree(graph.tocsr()).tocoo()
     order = np.argsort(tree.data, kind="stable")
     heights_of = 1 + values.max() - tree.data[order]

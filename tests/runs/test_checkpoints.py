@@ -3,6 +3,7 @@ import csv
 import errno
 import os
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -61,9 +62,9 @@ def test_a_write_that_fails_leaves_the_one_that_is_there(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    for name in ("fsync", "replace"):
+    for where, name in ((os, "fsync"), (Path, "replace")):
         with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left.*(last|previous)\.ckpt"):
-            patch.setattr(os, name, full)
+            patch.setattr(where, name, full)
             save(path, 2)
         assert load(path)["global_step"] == 1
         assert {file.name for file in tmp_path.iterdir()} <= {"last.ckpt", "previous.ckpt"}

@@ -48,23 +48,24 @@ def write(name: str, folder: Path) -> None:
 def opened(folder: Path, runtime: str, threads: int) -> Callable[[np.ndarray], Any]:
     """What estimates an image."""
     from nni_count.model import Model, load_model
+    from nni_count.runs.memory import keep_memory
 
     model = load_model(folder / RUNTIMES[runtime], threads=threads)
     if isinstance(model, Model) and runtime == "torch":
         model._folded = None
 
     def estimate(image: np.ndarray) -> Any:
-        give_back(runtime == "torch")
+        (give_back if runtime == "torch" else keep_memory)()
         return model.estimate(image)
 
     return estimate
 
 
-def give_back(wanted: bool) -> None:
-    """Let the C library give freed memory back, as it comes, or keep it, as a loaded model lets it."""
+def give_back() -> None:
+    """Let the C library give freed memory back, as it comes."""
     options = ctypes.CDLL(None)
-    options.mallopt(-4, 65536 if wanted else 0)  # mmap's largest number
-    options.mallopt(-1, 128 << 10 if wanted else 2**31 - 1)  # from where the heap is trimmed
+    options.mallopt(-4, 65536)  # mmap's largest number
+    options.mallopt(-1, 128 << 10)  # from where the heap is trimmed
 
 
 def memory(of: str) -> float:

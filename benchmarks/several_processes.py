@@ -23,7 +23,7 @@ from nni_count.commands.search import search
 from nni_count.runs.run import rank
 from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.training.compute import Compute
-from nni_count.training.settings import Budget, Crops, TrainingRecipe
+from nni_count.training.settings import Budget, Crops
 from search_spaces import AMSNetSpace
 from strategies import PartialChannel
 
@@ -45,33 +45,23 @@ class Clock(Callback):
 
 def train(what: str, devices: int, steps: int, out: Path) -> float:
     """Images a second of a training that begins."""
-    clock, compute = Clock(), Compute("cpu", devices)
+    clock, crops = Clock(), Crops(size=192, batch_size=6) if what == "retrain" else Crops()
+    both: dict[str, Any] = {
+        "data": DATA,
+        "out": out,
+        "crops": crops,
+        "compute": Compute("cpu", devices),
+        "callbacks": [clock],
+    }
     if what == "retrain":
-        crops = Crops(size=192, batch_size=6)
-        recipe = TrainingRecipe(validation_fraction=0.1)
-        budget = Budget(max_steps=steps)
-        retrain(
-            data=DATA,
-            out=out,
-            architecture=ARCHITECTURE,
-            crops=crops,
-            recipe=recipe,
-            budget=budget,
-            compute=compute,
-            callbacks=[clock],
-        )
+        retrain(**both, architecture=ARCHITECTURE, budget=Budget(max_steps=steps))
     else:
-        crops = Crops()
         search(
-            data=DATA,
+            **both,
             space=AMSNetSpace(width=64, map_stride=4),
             strategy=PartialChannel(),
-            out=out,
-            crops=crops,
             budget=SearchBudget(max_epochs=1, limit_train_batches=steps),
             decoding=Decoding(validation_images=0),
-            compute=compute,
-            callbacks=[clock],
         )
     seconds = [later - earlier for earlier, later in zip(clock.times, clock.times[1:], strict=False)][WARM:]
     return devices * crops.batch_size / statistics.median(seconds)
@@ -94,16 +84,17 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         what, devices, place = given.one[0], int(given.one[1]), Path(given.one[2])
-        found = train(what, devices, given.steps, place / "run")
+        speed = train(what, devices, given.steps, place / "run")
         if rank() == 0:
-            (place / "images_a_second").write_text(str(found))
+            (place / "images_a_second").write_text(str(speed))
         return
     rows = {}
     for what in ("retrain", "search"):
         ratios, speeds = [], []
         for number in range(given.rounds):
-            one, two = (measured(what, devices, given.steps) for devices in ((1, 2) if number % 2 == 0 else (2, 1)))
-            one, two = (one, two) if number % 2 == 0 else (two, one)
+            turns = (1, 2) if number % 2 == 0 else (2, 1)
+            found = {devices: measured(what, devices, given.steps) for devices in turns}
+            one, two = found[1], found[2]
             ratios.append(two / one)
             speeds.append((one, two))
             print(f"{what}: {one:.2f} images a second by one process, {two:.2f} by two: {two / one:.2f}", flush=True)

@@ -81,6 +81,16 @@ class Portal:
     def stop(self) -> None:
         self.nnictl("stop", self.id)
 
+    def stop_whole(self) -> None:
+        """Stop it, and nothing of it runs on."""
+        self.stop()
+        end = time.monotonic() + 30
+        while self.processes() and time.monotonic() < end:
+            time.sleep(0.5)
+        assert self.processes() == []
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", self.port)) != 0
+
     def processes(self) -> list[str]:
         """What still runs of it: its manager, its trials, and their children."""
         found = []

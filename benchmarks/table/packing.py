@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,10 @@ def unpack(folder: Path, table: Path | None = None, *, recipe: Recipe | None = N
             raise RunError(f"{folder}: was begun with other architectures than {table or OURS}; give another folder")
         written = 0
         for row in packed.rows:
-            path = folder / Job(row.number, row.data, row.seed, row.longer).file
-            if not path.is_file():
-                facts = {"architecture": row.number, "data": row.data, "seed": row.seed, "longer": row.longer}
+            job = Job(row.number, row.data, row.seed, row.longer)
+            if not (folder / job.file).is_file():
+                facts = {**asdict(job), "parameters": row.parameters, "flops": row.flops}
                 arrays = {name: getattr(row, name).tolist() for name in (*SHARED, *CURVES)}
-                write_text(path, json.dumps({**facts, "parameters": row.parameters, "flops": row.flops, **arrays}))
+                write_text(folder / job.file, json.dumps({**facts, **arrays}))
                 written += 1
     return f"{folder}: {written} rows written; python -m benchmarks.table grow --rows {folder} goes on"

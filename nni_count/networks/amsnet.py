@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any
 
 import torch.nn.functional as F
@@ -89,9 +90,10 @@ class Encoder(Staged):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The outputs of the tapped cells, the last cell's last."""
-        maps, tapped, done = [image], [], 0
-        for end in (*DOUBLING, *range(DOUBLING[-1] + 1, len(self.cells) + 1)):
-            numbers, done = range(done + 1, end + 1), end
+        maps, tapped = [image], []
+        ends = (*DOUBLING, *range(DOUBLING[-1] + 1, len(self.cells) + 1))  # of stages: where the size halves, or a cell
+        for before, end in pairwise((0, *ends)):
+            numbers = range(before + 1, end + 1)
             stride = (2 if end in DOUBLING else 1) * (self.stem_stride if 1 in numbers else 1)
             width = max(self.encoder_settings["width"] // 4, maps[-1].shape[1])
             maps = [maps[-1], *self.staged(end, partial(self._stage, numbers), maps, width, stride, stride)][-2:]

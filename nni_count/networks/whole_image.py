@@ -66,9 +66,8 @@ def _map(network: Network, image: Tensor, views: int) -> Tensor:
     maps = []
     for turns, mirrored in VIEWS[views]:
         view = batch.flip(-1) if mirrored else batch
-        if turns:  # by none torch copies
-            view = torch.rot90(view, turns, (-2, -1)).contiguous(memory_format=torch.channels_last)
-        found = torch.rot90(network(view), -turns, (-2, -1))
+        view = torch.rot90(view, turns, (-2, -1)) if turns else view  # by none torch copies
+        found = torch.rot90(network(view.contiguous(memory_format=torch.channels_last)), -turns, (-2, -1))
         maps.append(found.flip(-1) if mirrored else found)
     output = torch.stack(maps).mean(0)
     return output[..., : -(-height // stride), : -(-width // stride)]

@@ -1,10 +1,8 @@
 """Two machines, two trials at once: each figure stands under the settings that gave it. Two minutes."""
 
 import json
-import socket
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,13 +54,7 @@ def experiment(machines, tmp_path_factory):
         portal.wait_for(lambda: portal.get("check-status")["status"] == "DONE", MOST_SECONDS)
         yield portal
     finally:
-        portal.stop()
-        end = time.monotonic() + 30
-        while portal.processes() and time.monotonic() < end:
-            time.sleep(0.5)
-        assert portal.processes() == []
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", portal.port)) != 0
+        portal.stop_whole()
 
 
 def trial_folder(machines, portal, job):

@@ -1,14 +1,11 @@
 """A search by two processes of which any is killed ends, and goes on to the α of one that was not."""
 
-import os
 import random
-import signal
 import time
 
-import psutil
 import pytest
 import torch
-from training.test_together import command
+from training.test_together import command, kill, wait_for_checkpoint
 
 STRATEGIES = ("DARTS", "GumbelDARTS", "GDAS", "PartialChannel", "ENAS", "RandomOneShot", "Proxyless")
 
@@ -37,18 +34,9 @@ def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, strategy, kill
     assert whole.wait(300) == 0, whole.stderr.read()
     out = tmp_path / "killed"
     process = search(tmp_path, strategy, out)
-    end = time.monotonic() + 200
-    while not (out / "checkpoints" / "last.ckpt").exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_for_checkpoint(out)
     time.sleep(random.Random(f"{strategy} {killed}").uniform(0, 6))
-    second = [child.pid for child in psutil.Process(process.pid).children()]
-    for pid in {"first": [process.pid], "second": second, "both": [process.pid, *second]}[killed]:
-        os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-    end = time.monotonic() + 30
-    while any(map(psutil.pid_exists, second)) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not any(map(psutil.pid_exists, second))
+    kill(process, killed)
     resumed = search(tmp_path, strategy, out, "--resume")
     assert resumed.wait(300) == 0, resumed.stderr.read()
     one, other = learned(tmp_path / "whole"), learned(out)

@@ -92,6 +92,25 @@ def test_more_devices_than_there_are_are_refused_before_a_folder_is_made(tmp_pat
     assert not (tmp_path / "a").exists()
 
 
+def wait_for_checkpoint(out):
+    end = time.monotonic() + 200
+    while not (out / "checkpoints" / "last.ckpt").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def kill(process, killed):
+    """Kill the first of two processes, the second one, or both; neither runs on. What the first one has said."""
+    (second,) = [child.pid for child in psutil.Process(process.pid).children()]
+    for pid in {"first": [process.pid], "second": [second], "both": [process.pid, second]}[killed]:
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    end = time.monotonic() + 30
+    while psutil.pid_exists(second) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(second)
+    return said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["first", "second", "both"])
 def test_a_killed_process_ends_the_other_and_the_run_goes_on_as_if_nothing_had_been(tmp_path, killed):
@@ -102,20 +121,11 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_as_if_nothing_had_b
     assert whole.wait(200) == 0
     out = tmp_path / "killed"
     process = command(tmp_path, *arguments, "--out", out)
-    end = time.monotonic() + 120
-    while not (out / "checkpoints" / "last.ckpt").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    (second,) = [child.pid for child in psutil.Process(process.pid).children()]
-    for pid in {"first": [process.pid], "second": [second], "both": [process.pid, second]}[killed]:
-        os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=30)
+    wait_for_checkpoint(out)
+    said = kill(process, killed)
     assert process.returncode == (2 if killed == "second" else -signal.SIGKILL)
     if killed == "second":
         assert "one of the processes that train together has ended; continue with --resume" in said
-    end = time.monotonic() + 30
-    while psutil.pid_exists(second) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not psutil.pid_exists(second)
     resumed = command(tmp_path, *arguments, "--out", out, "--resume")
     assert resumed.wait(200) == 0, resumed.stderr.read()
     one, other = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", out))

@@ -339,6 +339,13 @@ def test_trials_that_fail_end_the_search_with_their_own_words(tmp_path):
     assert not managers(tmp_path / "run" / "nni")
 
 
+def two_at_once(space, strategy, number, out):
+    """What a search of so many trials found, and the row of each."""
+    data, trials = {"path": "synthetic", **DATA}, Trials(number=number, concurrency=2)
+    found = search(data=data, space=space, strategy=strategy, out=out, trials=trials, **SMALL)
+    return found, list(csv.DictReader((out / "metrics.csv").open()))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
@@ -354,15 +361,7 @@ def test_trials_that_fail_end_the_search_with_their_own_words(tmp_path):
 def test_every_strategy_runs_through_the_training_service(make, space, tmp_path):
     if make.__name__ == "<lambda>" and "PolicyBasedRL" in make.__code__.co_names:
         pytest.importorskip("tianshou")
-    found = search(
-        data={"path": "synthetic", **DATA},
-        space=space,
-        strategy=make(),
-        out=tmp_path / "run",
-        trials=Trials(number=3, concurrency=2),
-        **SMALL,
-    )
-    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    found, rows = two_at_once(space, make(), 3, tmp_path / "run")
     assert len(rows) == 3
     assert found.provenance["mae"] == min(float(row["mae"]) for row in rows)
     assert not managers(tmp_path / "run" / "nni")
@@ -372,15 +371,7 @@ def test_every_strategy_runs_through_the_training_service(make, space, tmp_path)
 def test_no_trial_counts_as_failed_because_another_one_asked_first(space, tmp_path, monkeypatch):
     later = "sleep $(( 6 * ((NNI_TRIAL_SEQ_ID + 1) % 2) ))"  # the first one asks behind the second
     monkeypatch.setattr(service, "FOR_NNI", f"{later}; {service.FOR_NNI}")
-    search(
-        data={"path": "synthetic", **DATA},
-        space=space,
-        strategy=Random(),
-        out=tmp_path / "run",
-        trials=Trials(number=2, concurrency=2),
-        **SMALL,
-    )
-    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    _, rows = two_at_once(space, Random(), 2, tmp_path / "run")
     assert len([float(row["mae"]) for row in rows]) == 2
     said = [file.read_text() for file in (tmp_path / "run" / "nni").glob("*/environments/*/trials/*/trial.log")]
     assert said

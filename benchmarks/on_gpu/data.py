@@ -51,12 +51,25 @@ def _unpacked(source: Path, folder: Path) -> Path:
             shutil.unpack_archive(source, folder, "zip")
         elif tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
-                archive.extractall(folder, filter="data")
+                _extract(archive, folder)
         else:
             raise DataError(f"{source}: neither a folder nor a zip or tar archive; give one of these")
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, shutil.ReadError) as error:
         raise DataError(f"{source}: cannot be unpacked ({error}); pack it again") from error
     return folder
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """All files of an archive; a TarError where one would lie outside the folder."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    members = archive.getmembers()  # Pythons before 3.10.12 and 3.11.4 look at no name
+    for member in members:
+        inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name} is no file inside of it")
+    archive.extractall(folder, members)
 
 
 def shanghaitech_a(sources: Sequence[str | Path], folder: Path, any_size: bool = False) -> ShanghaiTech:

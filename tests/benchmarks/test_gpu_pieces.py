@@ -42,6 +42,27 @@ def test_data_are_joined_from_folders_and_archives(tmp_path):
         join([tmp_path / "cut.zip"], tmp_path / "cut")
 
 
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("name", "link"), [("../outside.jpg", None), ("inside.jpg", "/etc"), ("b/inside.jpg", "../../up")]
+)
+def test_an_archive_that_reaches_outside_is_refused(tmp_path, monkeypatch, old, name, link):
+    if old and hasattr(tarfile, "data_filter"):  # Pythons before 3.11.4 have none
+        monkeypatch.delattr(tarfile, "data_filter")
+    whole = write_shanghaitech(tmp_path / "part_X", size=32)
+    with tarfile.open(tmp_path / "good.tar", "w") as archive:
+        archive.add(whole, "part_X")
+    assert shanghaitech_a([tmp_path / "good.tar"], tmp_path / "place", any_size=True).samples("test")
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        member = tarfile.TarInfo(name)
+        if link:
+            member.type, member.linkname = tarfile.SYMTYPE, link
+        archive.addfile(member)
+    with pytest.raises(DataError, match=r"bad\.tar: cannot be unpacked"):
+        join([tmp_path / "bad.tar"], tmp_path / "bad" / "place")
+    assert not [*tmp_path.rglob("outside.jpg"), *tmp_path.rglob("inside.jpg")]
+
+
 def test_what_is_carried_is_small_and_whole(tmp_path, capsys):
     whole, out = write_shanghaitech(tmp_path / "part_X", size=32), tmp_path / "packed"
     files = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()}

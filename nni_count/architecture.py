@@ -71,7 +71,7 @@ class Architecture:
         fusion: node → {earlier node: operation}, without a gap from node 3; 3…4 in the paper.
         pooling: a pooling for each level, finest first; three in the paper.
         network: the settings at which it was found (``cells``, ``width``, ``taps``, ``in_channels``,
-            ``out_channels``, ``map_stride``, ``stem_stride``); a retraining may choose others.
+            ``out_channels``, ``map_stride``, ``stem_stride``, those of a trunk); a retraining may choose others.
         provenance: where it came from; free, but plain YAML.
 
     Raises:

@@ -34,9 +34,14 @@ class AMSNetSpace(ModelSpace):
         edges_per_node: how many incoming edges a node keeps.
         in_channels: channels of the image.
         out_channels: maps that are regressed; None for as many as the task of the search has, else 1.
-        map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``.
+        map_stride: pixels a side of a cell of the map: 1, 2 or 4 times ``stem_stride``; with a trunk its stride, a half
+            or a quarter of it. None for 1, or the trunk's stride.
         stem_stride: pixels a side of what the stem makes one: 1 as in the paper; 2 or 4 are for a small budget, see
-            :class:`nni_count.networks.amsnet.Encoder`.
+            :class:`nni_count.networks.encoder.Encoder`.
+        trunk: the network whose early stages take the place of the pixels, by name, such as ``mobilenet_v3_small``; see
+            :class:`nni_count.networks.trunk.Trunk`. It is trained like all other weights.
+        trunk_stride: pixels a side of a cell of the trunk's maps: 4, 8 or 16.
+        trunk_weights: of the trunk at the start: ``imagenet``, a download; ``none``; or a file of its weights.
         pyramid: how the loss compares the levels of its searched pyramid: ``published``, or ``normalised``, which
             does not favour poolings of small values; see :class:`search_spaces.pooling.SearchedPyramid`.
         affine: whether batch norms scale and shift. Not while searching: a scale would undo the weighting of the
@@ -64,8 +69,11 @@ class AMSNetSpace(ModelSpace):
         edges_per_node: Annotated[int, Range(1, 64)] = 2,
         in_channels: Annotated[int, Range(1, 4096)] = 3,
         out_channels: Annotated[int, Range(1, 4096)] | None = None,
-        map_stride: int = 1,
+        map_stride: int | None = None,
         stem_stride: int = 1,
+        trunk: str | None = None,
+        trunk_stride: int = 8,
+        trunk_weights: str = "imagenet",
         pyramid: str = "published",
         affine: bool = False,
     ):
@@ -83,13 +91,19 @@ class AMSNetSpace(ModelSpace):
             out_channels=1 if out_channels is None else out_channels,
             map_stride=map_stride,
             stem_stride=stem_stride,
+            trunk=trunk,
+            trunk_stride=trunk_stride,
+            trunk_weights=trunk_weights,
         )
         self.pyramid = SearchedPyramid(pyramid, self.pyramid_levels)
-        self.map_stride = map_stride
+        self.map_stride = self.network.map_stride
         # each level of the pyramid halves the map; the encoder halves the image twice
-        self.multiple = math.lcm(2**self.pyramid_levels * map_stride, self.network.multiple)
+        self.multiple = math.lcm(2**self.pyramid_levels * self.map_stride, self.network.multiple)
         self.settings: dict[str, Any] = {
             **self.network.settings,
+            "trunk": trunk,
+            "trunk_stride": trunk_stride,
+            "trunk_weights": trunk_weights,
             "edges_per_node": edges_per_node,
             "pyramid": pyramid,
             "affine": affine,

@@ -19,7 +19,7 @@ from nni_count.architecture import write_architecture
 from nni_count.cli import COMMANDS, main
 from nni_count.cli.help import rows
 from nni_count.errors import SettingError
-from nni_count.networks import create
+from nni_count.networks import create, initialise
 from nni_count.searching.warm_up import WarmUp
 from nni_count.training.names import dotted
 from nni_count.training.settings import Budget
@@ -235,6 +235,10 @@ MADE = {
     r"could not be downloaded .*; go online once, or choose --network.pretrained false": (
         lambda cells: create("csrnet", pretrained=True),
         lambda cells: create("csrnet", pretrained=False),
+    ),
+    r"give a file with --network.trunk_weights, or": (
+        lambda cells: initialise(create("amsnet", cells, width=16, trunk="efficientnet_lite0")),
+        lambda cells: initialise(create("amsnet", cells, width=16, trunk="efficientnet_lite0", trunk_weights="none")),
     ),
     r"would leave none in which α is trained; .* or a share of the search such as 0.5, or raise --max_epochs": (
         lambda cells: WarmUp(2, 2, None),

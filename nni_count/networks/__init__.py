@@ -21,6 +21,7 @@ from nni_count.networks.network import Network, draw_weights, number_of_paramete
 from nni_count.networks.sanet import SANet
 from nni_count.networks.switch_cnn import SwitchCNN
 from nni_count.networks.tednet import TEDNet
+from nni_count.networks.trunk import load_trunks
 from nni_count.networks.unet import UNet
 from nni_count.plugins import entries
 
@@ -71,9 +72,13 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
 
 def initialise(network: Network) -> None:
     """First weights: a network's own where it has a method ``initialise()``, else Xavier's for all its convolutions
-    (NAS-Count, section 4.1.2).
+    (NAS-Count, section 4.1.2), and of trunks those that are asked for.
+
+    Raises:
+        SettingError: a trunk's weights cannot be had.
     """
     getattr(network, "initialise", partial(draw_weights, nn.init.xavier_uniform_, network))()
+    load_trunks(network)
 
 
 __all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named", "number_of_parameters"]

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
-from nni_count.networks.amsnet import SETTINGS, Encoder, UpSampling, fused_channels, resized
+from nni_count.networks.amsnet import SETTINGS, TRUNK, fused_channels, resized, usual_map_stride
+from nni_count.networks.encoder import Encoder
 from nni_count.networks.network import Network, check_channels
 from nni_count.networks.sanet import WIDTHS, aggregations
+from nni_count.networks.up_sampling import UpSampling
 from nni_count.networks.wiring import Cell, Parts, chosen_parts
 
 PARTS = ("baseline", "amsnet")
@@ -29,6 +31,7 @@ class BaselineEncoder(nn.Module):
     """SANet's blocks: ``(B, in_channels, H, W)`` → those of 128, 128 and 64 channels, at a quarter of the size."""
 
     channels = WIDTHS[1:]
+    stride, trunk = 4, None
 
     def __init__(self, in_channels: int):
         super().__init__()
@@ -70,8 +73,8 @@ class Ablation(Network):
         encoder: ``baseline`` or ``amsnet``.
         decoder: ``baseline`` or ``amsnet``.
         settings: as for :class:`nni_count.networks.amsnet.AMSNetBody`, by default as the architecture was found;
-            ``cells``, ``width``, ``taps`` and ``stem_stride`` are those of AMSNet's encoder, and ``width`` also bounds
-            the decoders' channels as in AMSNet.
+            ``cells``, ``width``, ``taps``, ``stem_stride`` and the trunk are those of AMSNet's encoder, and ``width``
+            also bounds the decoders' channels as in AMSNet.
 
     Raises:
         SettingError: naming the setting that is unknown or does not fit, or the missing architecture.
@@ -97,24 +100,25 @@ class Ablation(Network):
             if name not in SETTINGS:
                 known = ", ".join(("encoder", "decoder", *SETTINGS))
                 raise SettingError(f"network ablation: unknown setting {name!r}; known: {known}")
-        defaults = {"width": 256, "in_channels": 3, "out_channels": 1, "map_stride": 1, "stem_stride": 1}
+        defaults = {"width": 256, "in_channels": 3, "out_channels": 1, "map_stride": None, "stem_stride": 1}
         chosen = {**defaults, **(resized(architecture, settings) if architecture else settings)}
-        self.map_stride = chosen["map_stride"]
         check_channels(out_channels=chosen["out_channels"])
         extraction, fusion = chosen_parts(architecture) if architecture else (None, None)
         self.encoder: Encoder | BaselineEncoder
         if encoder == "amsnet" and extraction:
-            own = ("cells", "width", "taps", "in_channels", "stem_stride")
+            own = ("cells", "width", "taps", "in_channels", "stem_stride", *TRUNK)
             self.encoder = Encoder(extraction, **{name: chosen[name] for name in own if name in chosen})
             chosen.update(self.encoder.encoder_settings)
             channels: Sequence[int] = [chosen["width"]] * 3
         else:
-            chosen["stem_stride"] = 1
+            chosen = {name: value for name, value in chosen.items() if name not in TRUNK} | {"stem_stride": 1}
             self.encoder = BaselineEncoder(chosen["in_channels"])
             channels = BaselineEncoder.channels
-        self.multiple = 16 * chosen["stem_stride"]  # instance norm needs more than one value
-        map_settings = (chosen["out_channels"], chosen["map_stride"], chosen["stem_stride"])
+        self.map_stride = chosen["map_stride"] = usual_map_stride(self.encoder, chosen["map_stride"])
+        self.multiple = 4 * self.encoder.stride  # instance norm needs more than one value
+        map_settings = (chosen["out_channels"], self.map_stride, self.encoder.stride)
         self.decoder = Decoder(fusion if decoder == "amsnet" else None, channels, chosen["width"], *map_settings)
+        chosen.pop("trunk_weights", None)
         self.settings = {"encoder": encoder, "decoder": decoder, **chosen}
 
     def forward(self, image: Tensor) -> Tensor:

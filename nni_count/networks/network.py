@@ -68,7 +68,7 @@ def at_most(parameters: int) -> Iterator[None]:
 
     def count(_: nn.Module, __: str, parameter: nn.Parameter) -> None:
         nonlocal left
-        left -= parameter.numel()
+        left -= 0 if _planned else parameter.numel()
         if left < 0:
             raise SettingError(f"network: has more than {parameters:,} weights, for which its file is too small")
 
@@ -77,6 +77,20 @@ def at_most(parameters: int) -> Iterator[None]:
         yield
     finally:
         counting.remove()
+
+
+_planned: list[str] = []
+
+
+@contextmanager
+def planned(name: str) -> Iterator[None]:
+    """Where a network is built without memory that another one takes a part of; :func:`at_most` does not count it."""
+    _planned.append(name)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        _planned.pop()
 
 
 def draw_weights(draw: Callable[[Tensor], Any], *parts: nn.Module, of: type[nn.Module] = nn.Conv2d) -> None:

@@ -81,7 +81,8 @@ def test_the_rest_is_the_papers(defaults):
     asked = ("max_epochs", "learning_rate", "final_learning_rate", "weight_decay")
     assert [value_of(search, name) for name in asked] == [80, 1e-3, 4e-4, 1e-4]
     asked = ("strategy.arc_learning_rate", "strategy.arc_weight_decay", "strategy.k", "space.cells", "space.map_stride")
-    assert [value_of(search, name) for name in asked] == [6e-4, 1e-3, 4, 6, 1]
+    assert [value_of(search, name) for name in asked] == [6e-4, 1e-3, 4, 6, None]
+    assert AMSNetSpace(width=16).map_stride == 1
     assert value_of(defaults["retraining"], "learning_rate") == 1e-3
 
 

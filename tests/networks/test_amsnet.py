@@ -5,7 +5,7 @@ from conftest import LIGHT, random_architecture
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
 from nni_count.networks import create
-from nni_count.networks.amsnet import default_taps
+from nni_count.networks.encoder import default_taps
 
 
 def parameters(network):
@@ -107,7 +107,7 @@ def test_a_node_whose_edges_are_all_none_is_zero():
         ({"taps": [3, 5, 6]}, "network.taps"),
         ({"taps": [4, 5, 7]}, "network.taps"),
         ({"map_stride": 3}, "network.map_stride: 3; choose 1, 2 or 4"),
-        ({"map_stride": 1, "stem_stride": 2}, "network.map_stride: 1; choose 2, 4 or 8 with stem_stride 2"),
+        ({"map_stride": 1, "stem_stride": 2}, "network.map_stride: 1; choose 2, 4 or 8 where cells end at stride 8"),
         ({"stem_stride": 3}, "network.stem_stride: 3; choose 1, 2 or 4"),
         ({"out_channels": 0}, "network.out_channels"),
         ({"depth": 3}, "'depth'; known: cells, width"),

@@ -32,6 +32,7 @@ def cells(name):
 #: one of each, and of the ablation's grid
 VARIANTS: list[tuple[str, dict]] = [(name, {}) for name in NETWORKS if name != "ablation"]
 VARIANTS += [("amsnet", {"stem_stride": 2, "map_stride": 2})]
+VARIANTS += [("amsnet", {"trunk": "efficientnet_lite0", "trunk_stride": 8, "trunk_weights": "none"})]
 VARIANTS += [("ablation", {"encoder": e, "decoder": d}) for e in PARTS for d in PARTS]
 
 

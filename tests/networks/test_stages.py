@@ -13,6 +13,7 @@ from nni_count.networks.stages import Staged
 from nni_count.ops import OPERATIONS, Operation
 from nni_count.tasks.counting import Counting
 
+TRUNK = {"trunk": "efficientnet_lite0", "trunk_stride": 4, "trunk_weights": "none"}
 IMAGE = np.random.default_rng(0).integers(0, 256, (171, 238, 3), np.uint8)
 
 
@@ -36,7 +37,8 @@ def made(architecture, **settings):
 
 @pytest.mark.parametrize("views", [1, 8])
 @pytest.mark.parametrize(
-    "settings", [{"map_stride": 1}, {"map_stride": 4, "cells": 7}, {"map_stride": 4, "stem_stride": 2}]
+    "settings",
+    [{"map_stride": 1}, {"map_stride": 4, "cells": 7}, {"map_stride": 4, "stem_stride": 2}, TRUNK],
 )
 def test_a_folded_model_gives_the_map_of_the_whole_image(cut, settings, views):
     model = Model(made(random_architecture(1), **settings), "amsnet", None, Counting())

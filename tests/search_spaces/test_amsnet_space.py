@@ -122,6 +122,9 @@ def test_the_signature_is_that_of_the_constructor(space):
         "out_channels",
         "map_stride",
         "stem_stride",
+        "trunk",
+        "trunk_stride",
+        "trunk_weights",
         "pyramid",
         "affine",
     ]

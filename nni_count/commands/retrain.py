@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,7 +143,8 @@ def retrain(
             loader=batches.crops,
             validation=validation,
         )
-        with shared_norms(net, on=recipe.shared_norms and compute.processes > 1):
+        teacher, shared = objective.teacher, recipe.shared_norms and compute.processes > 1
+        with shared_norms(net, on=shared), teacher.followed_by(net) if teacher else nullcontext():
             fit(module, batches, run, callbacks or [], compute, resume=resume)
         if not validation:
             module.keep_last()
@@ -157,7 +159,7 @@ def retrain(
             "weights": module.best["weights"],
             "step": module.best["step"],
             "loss": criterion.settings,
-            "teacher": objective.teacher and number_of_parameters(objective.teacher.network),
+            "teacher": teacher and number_of_parameters(teacher.network),
             "steps": module.global_step,
             "seconds": round(timer.time_elapsed("train"), 1),
             "data": dataset.name,

@@ -124,3 +124,6 @@ class Ablation(Network):
     def forward(self, image: Tensor) -> Tensor:
         density: Tensor = self.decoder(self.encoder.features(image))
         return density
+
+    def last_layer(self) -> nn.Module:
+        return self.decoder.up_sampling.second

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nni_count.architecture import Architecture
 from nni_count.errors import SettingError
@@ -58,6 +58,9 @@ class AMSNetBody(Encoder, Network):
         stride = Fraction(self.map_stride, self.stride)
         width = max(maps[0].shape[1], int(self.up_sampling.second.in_channels / stride**2))
         return self.staged("decoder", self._decode, maps, width, stride, 1)[0]
+
+    def last_layer(self) -> nn.Module:
+        return self.up_sampling.second
 
     def _decode(self, *maps: Tensor) -> list[Tensor]:
         return [self.up_sampling(self.fusion(*maps))]

@@ -44,6 +44,12 @@ class Network(nn.Module):
         """All maps that training compares with the truth, each of the shape of :meth:`forward`'s, which is the last."""
         return [self(image)]
 
+    def last_layer(self) -> nn.Module | None:
+        """What reads the map from features, each of a place in the image; None where there is none such. By default the
+        one that is called ``head``.
+        """
+        return getattr(self, "head", None)
+
     def training_loss(self, image: Tensor, target: Tensor, loss: Loss, progress: float) -> Tensor:
         """What a training step minimises, a scalar; by default the sum of the losses of all :meth:`maps`.
 

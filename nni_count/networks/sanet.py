@@ -85,6 +85,9 @@ class SANet(HandDesigned):
             nn.Conv2d(16, out_channels, 1),
         )
 
+    def last_layer(self) -> nn.Module:
+        return self.decoder[-1]
+
     def forward(self, image: Tensor) -> Tensor:
         density: Tensor = self.decoder(self.encoder(image))
         return density

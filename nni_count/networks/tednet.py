@@ -104,6 +104,9 @@ class TEDNet(HandDesigned):
             column = column[:-1]
             self.heads.append(_head(column[0][0], out_channels))
 
+    def last_layer(self) -> nn.Module:
+        return self.heads[-1]
+
     def forward(self, image: Tensor) -> Tensor:
         density: Tensor = self.heads[-1](self._paths(image)[-1])
         return density

@@ -142,8 +142,8 @@ class TrainingRecipe(Recipe):
         validation_fraction: share of the training images that choose the weights, where the data set has no
             validation part of its own (:meth:`nni_count.data.dataset.Dataset.training_parts`); with 0 all of them
             train, and the weights at the end are kept: their moving average where there is one.
-        teacher: a ``model.safetensors`` of the same task, usually of a larger network of any stride, whose maps are
-            followed beside the truth.
+        teacher: a ``model.safetensors`` of the same task, usually of a larger network of any stride, whose maps
+            are followed beside the truth, and its features where both networks have a last layer that reads them.
         teacher_weight: of the error against its maps, beside the loss.
         optimizer, betas, learning_rate, final_learning_rate, weight_decay, gradient_clip, loss: see :class:`Recipe`.
     """

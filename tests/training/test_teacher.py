@@ -14,7 +14,7 @@ from nni_count.networks import create, initialise
 from nni_count.tasks.classes import CountingClasses
 from nni_count.tasks.counting import Counting
 from nni_count.training.objective import Objective
-from nni_count.training.teacher import Teacher
+from nni_count.training.teacher import Teacher, attention_loss
 
 retrain = short(MODULE.retrain)
 TINY = {"crop_size": 32, "batch_size": 2, "accelerator": "cpu"}
@@ -71,6 +71,48 @@ def test_maps_of_any_two_strides_are_compared_where_both_have_cells(teacher, str
     follower.loss(further, taught).backward()
     assert follower.loss(further, taught).item() > 2.9
     assert (further.grad != 0).all()
+
+
+@pytest.mark.parametrize("teacher", ["unet", "csrnet", "can"])
+@pytest.mark.parametrize("student", ["amsnet", "ablation", "mcnn", "sanet", "tednet", "unet"])
+def test_features_follow_where_both_have_them(student, teacher):
+    """In padded images too: of 48 pixels the ablation and SANet take 48, the teachers 48."""
+    model, net, task = made(teacher), made(student).network.train(), Counting()
+    model.network.eval()
+    follower, images = Teacher(model.network, model.task, 2.0), torch.randn(2, 3, 48, 48)
+    target = torch.zeros(2, 1, 48 // net.map_stride, 48 // net.map_stride)
+    objective = Objective(task, F.mse_loss, net.map_stride, teacher=follower)
+    with follower.followed_by(net):
+        loss = net.training_loss(images, target, objective.of(images), 0)
+        assert follower.seen == follower.shown == []  # once each
+        norms = net.state_dict()
+    net.load_state_dict(norms)
+    maps_alone = net.training_loss(images, target, objective.of(images), 0)
+    assert 1e-3 < (loss - maps_alone).item() < 2 * maps_alone.item() + 2
+    layer = net.last_layer()
+    assert not layer._forward_pre_hooks
+    assert not model.network.last_layer()._forward_pre_hooks
+    given = []
+    hook = layer.register_forward_pre_hook(lambda _, of: given.append(of[0]))
+    net(images)
+    hook.remove()
+    assert layer(given[0]).shape == target.shape  # the map is read from what it is given
+
+
+def test_attention_is_where_features_are_large():
+    features = torch.zeros(2, 5, 8, 8)
+    features[:, :, 2:4, 2:4] = torch.randn(2, 5, 1, 1)
+    taught = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    with torch.no_grad():
+        taught[:, :, 1, 1] = 7
+    assert attention_loss(taught, 100 * features).item() == pytest.approx(0, abs=1e-6)
+    elsewhere = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    with torch.no_grad():
+        elsewhere[:, :, 3, 0] = 1
+    assert attention_loss(elsewhere, features).item() == pytest.approx(2)
+    (attention_loss(elsewhere + 0.1, features) + attention_loss(torch.zeros_like(taught), features)).backward()
+    assert elsewhere.grad.isfinite().all()
+    assert (elsewhere.grad[:, :, 1, 1] < 0).all()
 
 
 @pytest.mark.parametrize("student", ["mcnn", "tednet", "switch_cnn"])

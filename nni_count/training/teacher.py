@@ -82,8 +82,8 @@ class Teacher:
             return found * (self.task.estimate(one, 1) / task.estimate(one, 1))
 
     def loss(self, maps: Tensor, taught: Tensor) -> Tensor:
-        """The scale pyramid loss of averages between maps and the teacher's, in the larger cells of the two; once a step
-        raised by how differently the features lie.
+        """The scale pyramid loss of averages between maps and the teacher's, in the larger cells of the two. Once
+        a step it is raised by how differently the features lie.
         """
         side = math.gcd(maps.shape[-1], taught.shape[-1])
         one, other = (F.avg_pool2d(some, some.shape[-1] // side) for some in (maps, taught))

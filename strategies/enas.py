@@ -98,10 +98,12 @@ class EnasModule(PathModule):
         path, log_probability, entropy, _ = self.controller()
         self.follow(path)
         reward = 1 - self.error(batch)
+        # of all processes: checkpoints keep the first one's baseline, and all go on with it
+        usual = self.trainer.strategy.reduce(torch.tensor(reward, device=self.baseline.device), reduce_op="mean")
         if torch.isnan(self.baseline):
-            self.baseline.fill_(reward)
+            self.baseline.copy_(usual)
         advantage = reward - float(self.baseline)
-        self.baseline.lerp_(torch.tensor(reward, device=self.baseline.device), 1 - self.strategy.baseline_decay)
+        self.baseline.lerp_(usual, 1 - self.strategy.baseline_decay)
         optimizer: Any = self.architecture_optimizers()
         optimizer.zero_grad()
         self.manual_backward(-advantage * log_probability - self.strategy.entropy_weight * entropy)

@@ -44,3 +44,18 @@ def turned_image(image: np.ndarray, orientation: int) -> np.ndarray:
     """A stored image ``(H, W, C)`` as its viewers show it."""
     image = image.swapaxes(0, 1) if orientation > 4 else image
     return image[:: -1 if orientation in _Y else 1, :: -1 if orientation in _X else 1]
+
+
+def window_of(
+    window: tuple[slice, slice], orientation: int, width: int, height: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns, each as first and last + 1, that a stored image of that size has of a window of what its
+    viewers show.
+    """
+    rows, columns = ((part.start, part.stop) for part in window)
+    shown = (height, width) if orientation > 4 else (width, height)
+    if orientation in _X:
+        columns = shown[0] - columns[1], shown[0] - columns[0]
+    if orientation in _Y:
+        rows = shown[1] - rows[1], shown[1] - rows[0]
+    return (columns, rows) if orientation > 4 else (rows, columns)

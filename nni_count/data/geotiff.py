@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nni_count.data.exif import turned
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import TiffImageFile
 
+WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags
 SCALE, TIE_POINT, MATRIX, KEYS = 33550, 33922, 34264, 34735  # tags
 MODEL, RASTER, GEOGRAPHIC, PROJECTED, UNIT = 1024, 1025, 2048, 3072, 3076  # keys among them
 METRE, USER_DEFINED = 9001, 32767
@@ -52,6 +56,18 @@ def open_tiff(path: str | Path) -> TiffImageFile:
     return TiffImageFile(str(path))  # Image.open refuses a large one
 
 
+def orientation_in(tags: Mapping[int, Any]) -> int:
+    """How a TIFF is to be turned, as of EXIF."""
+    return next((number for number in range(2, 9) if number == tags.get(ORIENTATION)), 1)
+
+
+def _stored_of(orientation: int, width: int, height: int) -> np.ndarray:
+    """``(3, 3)``: a place in what viewers show of an image of that size → where it is stored; x, y and 1."""
+    shown = turned(np.array([[0, 0], [1, 0], [0, 1]], float), orientation, width, height)
+    back = shown[1:] - shown[0]  # of a turn or a mirror, whose inverse is its transpose
+    return np.vstack((np.c_[back, -back @ shown[0]], (0, 0, 1)))
+
+
 def place_of(path: str | Path) -> Place | None:
     """Where an image lies; None where it is no GeoTIFF."""
     if Path(path).suffix.lower() not in GEOTIFF_SUFFIXES:
@@ -68,6 +84,7 @@ def place_of(path: str | Path) -> Place | None:
             matrix = np.array([[wide, 0, x - column * wide], [0, -high, y + row * high]], float)
         if known.get(RASTER) == 2:  # points are the middles of pixels
             matrix[:, 2] -= matrix[:, :2].sum(1) / 2
+        matrix = matrix @ _stored_of(orientation_in(tags), tags[WIDTH], tags[HEIGHT])
         area = abs(float(np.linalg.det(matrix[:, :2])))
         if not (np.isfinite(matrix).all() and area > 0):
             return None

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff
+from nni_count.data.exif import turned_image, window_of
+from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff, orientation_in
 from nni_count.data.headers import MAX_BYTES, MAX_PIXELS, check_page, image_size, unreadable
 from nni_count.data.images import DECODING, check_depth, eight_bits, read_image, smaller
 from nni_count.data.tiles import Window
@@ -19,7 +20,6 @@ from nni_count.runs.memory import memory_left
 
 CACHE = 256 << 20  # bytes of decoded strips and tiles that are kept: a row of windows reads each of them many times
 SAMPLE = 1024  # pixels a side of the smaller copy by which it is judged how many bits are used
-ORIENTATION = 274  # tag
 
 
 class Raster:
@@ -35,16 +35,16 @@ class Raster:
     """
 
     def __init__(self, path: str | Path, white: int | None = None, page: int | None = None):
-        self.path, self.white = Path(path), white
+        self.path, self.white, self._turn = Path(path), white, 1
         with self._reading():
             with suppress(SyntaxError), closing(open_tiff(path)) as header:  # which knows fewer kinds of pixels
                 check_page(path, header, page)
-                if header.tag_v2.get(ORIENTATION, 1) != 1:
-                    raise DataError(f"{path}: is stored turned, and too large to be turned; save it upright")
+                self._turn = orientation_in(header.tag_v2)
             name = str(self.path.absolute())  # else the library would take some names for addresses
             name = name if page is None else f"GTIFF_DIR:{page}:{name}"
             self.file = _opened(name)
-        self.shape: tuple[int, ...] = (self.file.height, self.file.width, 3)
+        sides = (self.file.height, self.file.width)
+        self.shape: tuple[int, ...] = (*(sides[::-1] if self._turn > 4 else sides), 3)
         kinds = [kind.name for kind in self.file.colorinterp]
         if kinds[:3] != ["red", "green", "blue"] and len(kinds) > 2:
             raise DataError(f"{path}: has {len(kinds)} bands ({', '.join(kinds)}); save red, green and blue alone")
@@ -58,29 +58,30 @@ class Raster:
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """A window of it, ``(h, w, 3)`` uint8 RGB; a :class:`DataError` where it is damaged."""
-        return self._pixels(window=window)
+        return self._pixels(window=window_of(window, self._turn, self.file.width, self.file.height))
 
     def reduced(self, max_side: int) -> np.ndarray:
         """All of it with at most so many pixels a side, the means of its own."""
         from rasterio.enums import Resampling
 
-        height, width, _ = self.shape
+        width, height = self.file.width, self.file.height
         size = smaller(width, height, max_side) or (width, height)
         way = Resampling.average if self._colours is None else Resampling.nearest  # numbers of colours have no mean
         return self._pixels(out_shape=(len(self._bands), size[1], size[0]), resampling=way)
 
     def _pixels(self, **what: Any) -> np.ndarray:
+        return np.ascontiguousarray(turned_image(self._stored(**what), self._turn))
+
+    def _stored(self, **what: Any) -> np.ndarray:
         found = self._read(**what)
         if self._colours is not None:
             return np.asarray(self._colours[found[0]])
         if found.dtype == np.uint16:
             found = eight_bits(found, self.white)
             found = 255 - found if self.file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") else found
-        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(found, 0, -1), (*found.shape[1:], 3)))
+        return np.broadcast_to(np.moveaxis(found, 0, -1), (*found.shape[1:], 3))
 
     def _read(self, **what: Any) -> np.ndarray:
-        if "window" in what:
-            what["window"] = tuple((part.start, part.stop) for part in what["window"])
         with self._reading():
             return np.asarray(self.file.read(self._bands, **what))
 

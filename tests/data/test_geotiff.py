@@ -10,6 +10,7 @@ from shapely.geometry import Point
 
 from nni_count.commands.predict import predict
 from nni_count.data.geotiff import place_of
+from nni_count.data.images import read_image
 from nni_count.errors import DataError
 from nni_count.model import Model
 from nni_count.networks import create
@@ -46,6 +47,23 @@ def test_pixels_have_coordinates(tmp_path):
     matrix = place_of(geotiff(tmp_path / "c.tif", tags={33550: (), 33922: (), 34264: turned}))
     np.testing.assert_allclose(matrix.to_map(np.array([[10, 20]])), [[104, 202]])
     assert matrix.metres == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pixels_that_are_shown_turned_keep_their_coordinates(tmp_path, orientation):
+    path = geotiff(tmp_path / "a.tif", tags={274: ()})
+    with Image.open(path) as image:
+        info = image.tag_v2
+        pixels = np.asarray(image).copy()
+    info[274] = orientation
+    pixels[:] = 0
+    pixels[7, 30] = 255
+    Image.fromarray(pixels).save(path, tiffinfo=info)
+    shown = read_image(path, oriented=True)
+    (row,), (column,) = (shown[..., 0] > 0).nonzero()
+    place = place_of(path)
+    np.testing.assert_allclose(place.to_map(np.array([[column + 0.5, row + 0.5]])), [[500_015.25, 5_399_996.25]])
+    assert place.metres == 0.5
 
 
 def test_degrees_and_feet_are_no_metres(tmp_path):

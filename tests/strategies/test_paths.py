@@ -1,4 +1,5 @@
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,6 +113,20 @@ def test_the_best_path_is_exported_and_kept(strategy, monkeypatch):
     again = module_of(type(strategy)())
     again.on_load_checkpoint(checkpoint)
     assert again.best == exported
+
+
+def test_the_baseline_is_of_all_processes_rewards(monkeypatch):
+    """Else one that goes on from the first one's checkpoint goes on with another baseline than it had."""
+    module = module_of(ENAS(baseline_decay=0.5))
+    others = SimpleNamespace(reduce=lambda reward, reduce_op: (reward + 10) / 2)
+    monkeypatch.setattr(type(module), "trainer", SimpleNamespace(strategy=others, current_epoch=1), raising=False)
+    monkeypatch.setattr(module, "architecture_optimizers", lambda: torch.optim.SGD(module.controller.parameters(), 0.1))
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "manual_backward", lambda loss: loss.backward())
+    for error, expected in ((3.0, 4.0), (1.0, 4.5)):
+        monkeypatch.setattr(module, "error", lambda *_, of=error, **__: of)
+        module.learn_to_draw(batch())
+        assert module.baseline.item() == pytest.approx(expected)
 
 
 def test_the_controller_learns_what_is_rewarded():

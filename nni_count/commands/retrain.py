@@ -88,7 +88,7 @@ def retrain(
         name, task, before = chosen, task or usual_task(), None
         cells = None if architecture is None else open_architecture(architecture)
         net = create(name, cells, **{"out_channels": task.out_channels, **settings})
-        initialise(net)
+        initialise(net, trunks=not resume)
     else:
         if architecture is not None or settings:
             raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")

@@ -19,6 +19,7 @@ from nni_count.errors import DataError
 from nni_count.runs.memory import memory_left
 
 CACHE = 256 << 20  # bytes of decoded strips and tiles that are kept: a row of windows reads each of them many times
+EXTRA = 338  # tag that tells what bands beside the colours are
 SAMPLE = 1024  # pixels a side of the smaller copy by which it is judged how many bits are used
 
 
@@ -35,26 +36,39 @@ class Raster:
     """
 
     def __init__(self, path: str | Path, white: int | None = None, page: int | None = None):
-        self.path, self.white, self._turn = Path(path), white, 1
+        self.path, self.white = Path(path), white
+        self._turn, self._multiplied = 1, False  # by how transparent a pixel is
         with self._reading():
             with suppress(SyntaxError), closing(open_tiff(path)) as header:  # which knows fewer kinds of pixels
                 check_page(path, header, page)
                 self._turn = orientation_in(header.tag_v2)
+                self._multiplied = 1 in np.ravel(header.tag_v2.get(EXTRA, ()))
             name = str(self.path.absolute())  # else the library would take some names for addresses
             name = name if page is None else f"GTIFF_DIR:{page}:{name}"
             self.file = _opened(name)
-        sides = (self.file.height, self.file.width)
+            self._check(white)
+
+    def _check(self, white: int | None) -> None:
+        """Find out how the pixels are stored, and refuse what is not read."""
+        file, path = self.file, self.path
+        sides = (file.height, file.width)
         self.shape: tuple[int, ...] = (*(sides[::-1] if self._turn > 4 else sides), 3)
-        kinds = [kind.name for kind in self.file.colorinterp]
+        kinds, depth = [kind.name for kind in file.colorinterp], file.dtypes[0]
         if kinds[:3] != ["red", "green", "blue"] and len(kinds) > 2:
             raise DataError(f"{path}: has {len(kinds)} bands ({', '.join(kinds)}); save red, green and blue alone")
-        if self.file.dtypes[0] not in ("uint8", "uint16"):
-            raise unreadable(path, self.file.dtypes[0])
+        if depth not in ("uint8", "uint16"):
+            raise unreadable(path, depth)
         self.note = "has transparent pixels; the colours beneath are seen" if "alpha" in kinds else ""
         self._bands = [1, 2, 3] if len(kinds) > 2 else [1]
-        self._colours = self._palette()
-        if self.file.dtypes[0] == "uint16" and white is None:
-            check_depth(self._read(out_shape=(len(self._bands), *(min(side, SAMPLE) for side in self.shape[:2]))), path)
+        self._multiplied = self._multiplied and depth == "uint8" and kinds[3:] == ["alpha"]
+        self._colours = self._palette() if depth == "uint8" else None
+        bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))
+        if kinds[0] == "palette" and depth == "uint16":
+            raise unreadable(path, "numbers of 16 bits of colours")
+        if self._colours is None and bits < 8:
+            raise unreadable(path, f"of {bits} bits")
+        if depth == "uint16" and white is None:
+            check_depth(self._read(out_shape=(len(self._bands), *(min(side, SAMPLE) for side in sides))), path)
 
     def __getitem__(self, window: Window) -> np.ndarray:
         """A window of it, ``(h, w, 3)`` uint8 RGB; a :class:`DataError` where it is damaged."""
@@ -74,6 +88,10 @@ class Raster:
 
     def _stored(self, **what: Any) -> np.ndarray:
         found = self._read(**what)
+        if self._multiplied:
+            alpha = self._read([4], **what)
+            whole = np.minimum(255 * found.astype(np.int32) // np.maximum(alpha, 1), 255)
+            found = np.where(alpha == 0, 0, whole).astype(np.uint8)
         if self._colours is not None:
             return np.asarray(self._colours[found[0]])
         if found.dtype == np.uint16:
@@ -81,9 +99,11 @@ class Raster:
             found = 255 - found if self.file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") else found
         return np.broadcast_to(np.moveaxis(found, 0, -1), (*found.shape[1:], 3))
 
-    def _read(self, **what: Any) -> np.ndarray:
+    def _read(self, bands: list[int] | None = None, **what: Any) -> np.ndarray:
+        if bands and "out_shape" in what:
+            what["out_shape"] = (len(bands), *what["out_shape"][1:])
         with self._reading():
-            return np.asarray(self.file.read(self._bands, **what))
+            return np.asarray(self.file.read(bands or self._bands, **what))
 
     def _palette(self) -> np.ndarray | None:
         """The colour of each value ``(256, 3)``, where the file tells; of some greyscale images too."""

@@ -70,15 +70,16 @@ def create(name: str, architecture: Architecture | None = None, **settings: Any)
     return NETWORKS[name](**settings)
 
 
-def initialise(network: Network) -> None:
+def initialise(network: Network, trunks: bool = True) -> None:
     """First weights: a network's own where it has a method ``initialise()``, else Xavier's for all its convolutions
-    (NAS-Count, section 4.1.2), and of trunks those that are asked for.
+    (NAS-Count, section 4.1.2), and unless others follow those of trunks that are asked for.
 
     Raises:
         SettingError: a trunk's weights cannot be had.
     """
     getattr(network, "initialise", partial(draw_weights, nn.init.xavier_uniform_, network))()
-    load_trunks(network)
+    if trunks:
+        load_trunks(network)
 
 
 __all__ = ["NETWORKS", "AMSNet", "Ablation", "Network", "create", "initialise", "named", "number_of_parameters"]

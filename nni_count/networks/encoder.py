@@ -84,9 +84,16 @@ class Encoder(Staged):
         }
         self.taps = taps
         self.trunk = None if trunk is None else Trunk(trunk, trunk_stride, trunk_weights)
-        if self.trunk is not None:
-            _check_beside_trunk(in_channels, stem_stride)
-            self.encoder_settings.update(trunk=trunk, trunk_stride=trunk_stride, trunk_weights=trunk_weights)
+        if self.trunk is None:
+            _check_usual("give a trunk too", trunk_stride=(trunk_stride, 8), trunk_weights=(trunk_weights, "imagenet"))
+        else:
+            _check_usual(
+                "give no trunk, which takes the image itself",
+                in_channels=(in_channels, 3),
+                stem_stride=(stem_stride, 1),
+            )
+            own = {"trunk": trunk, "trunk_stride": trunk_stride, "trunk_weights": str(trunk_weights)}
+            self.encoder_settings.update(own)
         self.stem_stride = stem_stride
         self.stride = 4 * stem_stride if self.trunk is None else trunk_stride
         channels = width // 4
@@ -133,10 +140,11 @@ class Encoder(Staged):
         return [F.max_pool2d(before, 2), F.max_pool2d(last, 2)] if self.trunk is None else [before, last]
 
 
-def _check_beside_trunk(in_channels: int, stem_stride: int) -> None:
-    for name, value, wanted in (("in_channels", in_channels, 3), ("stem_stride", stem_stride, 1)):
-        if value != wanted:
-            raise SettingError(f"network.{name}: {value}; choose {wanted} with a trunk, which takes the image itself")
+def _check_usual(why: str, **given: tuple[Any, Any]) -> None:
+    """Refuse what is not as usual; each by its name, with what is."""
+    for name, (value, usual) in given.items():
+        if value != usual:
+            raise SettingError(f"network.{name}: {value!r}; {why}, or choose {usual}")
 
 
 def _check(cells: int, width: int, taps: Any, nodes: int) -> None:

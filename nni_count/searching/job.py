@@ -14,6 +14,7 @@ from nni_count.data.origin import as_begun
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
 from nni_count.losses import create_loss
+from nni_count.networks.trunk import load_trunks
 from nni_count.runs.describe import path_of
 from nni_count.searching.nni import ModelSpace, Strategy
 from nni_count.searching.recipe import searched
@@ -73,14 +74,16 @@ def prepare(
     seed that was set before. ``begun`` is the folder of a run that is continued, with the images of which it goes on.
 
     Raises:
-        SettingError: the space, the strategy or a setting does not fit.
+        SettingError: the space, the strategy or a setting does not fit, or a trunk's weights cannot be had.
         DataError: of the first image, the task makes no target that fits.
     """
     _check(space, strategy, task, crops)
     follows = {"out_channels": task.out_channels} if "out_channels" in cast(Space, space).settings else {}
     space = type(space)(*space.trace_args, **{**space.trace_kwargs, **follows})
     parts = halves(dataset.samples("train"), seed)
-    if begun is not None:
+    if begun is None:
+        load_trunks(space)
+    else:
         parts = as_begun(begun, "search", dataset, parts)
     check_task(task, [*parts[0], *parts[1]])
     if recipe.loss is not None:

@@ -16,7 +16,6 @@ from nni_count.data.origin import keep_parts
 from nni_count.data.splits import take_off
 from nni_count.errors import Interrupted, RunError, SettingError
 from nni_count.networks.devices import find_device
-from nni_count.networks.trunk import load_trunks
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
 from nni_count.runs.run import Run, graceful_stop, open_run, rank
@@ -88,8 +87,6 @@ def search_one_shot(
         )
         for number, part in enumerate(job.parts)
     ]
-    if not resume:
-        load_trunks(job.space)
     # a space that the strategy cannot handle is said before a folder is made
     space = mutated(job.space, strategy).to(memory_format=torch.channels_last)
     if table and not architecture_logits(space):

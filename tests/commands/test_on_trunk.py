@@ -73,6 +73,26 @@ def test_what_a_retraining_starts_from(weights, tmp_path, capsys):
     torch.testing.assert_close(state["trunk.layers.0.weight"], torch.load(weights)["conv1.0.weight"], atol=1e-5, rtol=0)
 
 
+def test_a_resumed_training_asks_for_no_weights(weights, tmp_path, capsys):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(weights.read_bytes())
+    write_architecture(random_architecture(0, LIGHT), tmp_path / "cells.yaml")
+    call = f"retrain {ON} --architecture {tmp_path}/cells.yaml --network.width 16 --out {tmp_path}/run"
+    call += f" --network.trunk {NAME} --network.trunk_weights {file} --max_steps"
+    assert main([*call.split(), "2"]) == 0, capsys.readouterr().err
+    file.unlink()
+    assert main([*call.split(), "3", "--resume"]) == 0, capsys.readouterr().err
+
+
+def test_trials_do_not_begin_without_their_weights(tmp_path, capsys):
+    call = (
+        f"{SEARCH} --space.trunk {NAME} --space.trunk_weights {tmp_path}/no.pth --strategy Random --trials.engine local"
+    )
+    assert main(f"{call} --trials.number 2 --out {tmp_path}/search".split()) == 2
+    assert "no.pth: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "search").exists()
+
+
 def test_a_resumed_search_asks_for_no_weights(weights, tmp_path, capsys):
     file = tmp_path / "weights.pth"
     file.write_bytes(weights.read_bytes())

@@ -1,6 +1,7 @@
 """Early stages of a torchvision network with its weights, on which AMSNet's cells stand."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from safetensors.torch import save_file
 from nni_count.errors import ModelError, SettingError
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create, initialise
-from nni_count.networks.trunk import NONE, OTHERS, Trunk, load_trunks
+from nni_count.networks.early import OTHERS
+from nni_count.networks.network import at_most
+from nni_count.networks.trunk import NONE, Trunk, load_trunks
 from nni_count.tasks.counting import Counting
 
 SMALL = "mobilenet_v3_small"
@@ -59,20 +62,49 @@ def test_first_weights_are_torchs_own_and_differ(whole):
             assert mine.std() < 2 / math.sqrt(mine[0].numel()), name
 
 
-@pytest.mark.parametrize("kind", ["torchvision's names", "safetensors, in no order", "other names", "in a checkpoint"])
-def test_a_trunk_computes_what_the_whole_network_does_up_to_there(whole, kind, tmp_path):
-    weights, path = whole.state_dict(), tmp_path / "weights.pth"
-    if kind.startswith("safetensors"):
-        path = tmp_path / "weights.safetensors"
-        save_file(weights, path)
-    elif kind == "other names":
-        torch.save({f"_{number}": tensor for number, tensor in enumerate(weights.values())}, path)
+WAYS = {
+    "torchvision's names": lambda weights: weights,
+    "other names": lambda weights: {
+        f"{number}.{name.rpartition('.')[2]}": tensor for number, (name, tensor) in enumerate(weights.items())
+    },
+    "in a checkpoint": lambda weights: {"state_dict": weights, "epoch": 3},
+    "in another": lambda weights: {"model": weights},
+    "of several devices": lambda weights: {f"module.{name}": tensor for name, tensor in weights.items()},
+    "of older norms": lambda weights: {n: tensor for n, tensor in weights.items() if "num_batches" not in n},
+    "without a classifier": lambda weights: {n: tensor for n, tensor in weights.items() if "features" in n},
+    "in half precision": lambda weights: {n: tensor.half() for n, tensor in weights.items()},
+}
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "SAFETENSORS"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_trunk_computes_what_the_whole_network_does_up_to_there(whole, way, suffix, tmp_path):
+    """Files of safetensors keep no order and no folders."""
+    weights, path = WAYS[way](whole.state_dict()), tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(weights, path)
+    elif way.startswith("in a") or way == "other names":
+        return
     else:
-        torch.save({"state_dict": weights, "epoch": 3} if "checkpoint" in kind else weights, path)
-    trunk = Trunk(SMALL, 8, str(path)).eval()
+        save_file(weights, path)
+    trunk = Trunk(SMALL, 8, path).eval()
     trunk.load()
     with torch.inference_mode():
-        torch.testing.assert_close(trunk(IMAGE), whole.features[:4](IMAGE))
+        torch.testing.assert_close(
+            trunk(IMAGE), whole.features[:4](IMAGE), rtol=1e-2, atol=1e-2 if way.endswith("precision") else 1e-6
+        )
+
+
+def test_of_densely_connected_layers_the_names_that_are_stored_are_known(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.get_model("densenet121", weights=None).eval()
+    stored = {re.sub(r"(norm|relu|conv)([12])\.", r"\1.\2.", n): t for n, t in network.state_dict().items()}
+    assert stored.keys() != network.state_dict().keys()
+    torch.save(stored, tmp_path / "weights.pth")
+    trunk = Trunk("densenet121", 4, tmp_path / "weights.pth").eval()
+    trunk.load()
+    with torch.inference_mode():
+        torch.testing.assert_close(trunk(IMAGE), network.features[:5](IMAGE))
 
 
 def test_torchvisions_weights_are_taken_where_nothing_is_said(whole, monkeypatch):
@@ -94,6 +126,13 @@ def test_offline_the_remedy_is_named(monkeypatch):
         SettingError, match=r"no route.; go online once, or give a file with --network.trunk_weights, or"
     ):
         initialise(network)
+
+    def junk(self, **_):
+        raise EOFError
+
+    monkeypatch.setattr(torchvision.models.get_model_weights(SMALL), "get_state_dict", junk)
+    with pytest.raises(SettingError, match=r"or read in .*hub \(EOFError\); go online once"):
+        Trunk(SMALL).load()
     with pytest.raises(SettingError, match="torchvision has none of efficientnet_lite0; give a file"):
         Trunk("efficientnet_lite0").load()
 
@@ -105,16 +144,54 @@ class Code:
         return print, ("run",)
 
 
+def changed(change, of="weight"):
+    """A network's weights, of which some are otherwise."""
+    weights = torchvision.models.get_model(SMALL).state_dict()
+    return {name: change(values) if name.endswith(of) else values for name, values in weights.items()}
+
+
+def mixed(one, other):
+    """A network's weights under other names, of norms in another order."""
+    weights = torchvision.models.get_model(SMALL).state_dict()
+    found = {}
+    for name, values in weights.items():
+        place, _, kind = name.rpartition(".")
+        if kind == other and f"{place}.{one}" in weights:
+            found[f"_{place}.{one}"] = weights[f"{place}.{one}"]
+        found.setdefault(f"_{name}", values)
+    return found
+
+
+def test_a_deeper_variants_weights_are_refused(tmp_path):
+    torch.save(torchvision.models.get_model("resnet34").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(SettingError, match=r"not those of resnet18: it has layer1\.2\.\S*, which resnet18 has not"):
+        Trunk("resnet18", 8, tmp_path / "weights.pth").load()
+
+
+def test_names_that_a_file_without_order_has_are_asked_for(whole, tmp_path):
+    save_file(
+        {f"_{name}": tensor for name, tensor in enumerate(whole.state_dict().values())}, tmp_path / "a.safetensors"
+    )
+    with pytest.raises(SettingError, match=r"none of torchvision's names .244 tensors, the first is _"):
+        Trunk(SMALL, 8, tmp_path / "a.safetensors").load()
+
+
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
         (lambda: torchvision.models.get_model("resnet18").state_dict(), "not those of mobilenet_v3_small"),
         (lambda: OTHERS["efficientnet_lite0"]().state_dict(), "not those of mobilenet_v3_small"),
-        (lambda: {"features.0.0.weight": torch.zeros(16, 3, 3, 3)}, "0.1.weight is missing in the file, of .16"),
-        (lambda: {}, "missing"),
-        (lambda: {"0.weight": 3}, "missing"),
-        (lambda: [1, 2], "missing"),
+        (lambda: {"features.0.0.weight": torch.zeros(16, 3, 3, 3)}, "features.0.1.weight is missing"),
+        (lambda: {}, "missing|none of torchvision's names .no tensors."),
+        (lambda: {"0.weight": 3}, "missing|none of torchvision's names .no tensors."),
+        (lambda: [1, 2], "missing|none of torchvision's names .no tensors."),
         (lambda: Code(), "no readable weights"),
+        (lambda: torchvision.models.get_model("mobilenet_v3_large").state_dict(), "not those of"),
+        (lambda: mixed("running_mean", "weight"), "not those of"),
+        (lambda: changed(lambda values: values.to(torch.complex64)), "not those of .*complex64"),
+        (lambda: changed(lambda values: values.int()), "not those of .*int32"),
+        (lambda: changed(lambda values: values.to_sparse()), "not those of .*sparse"),
+        (lambda: changed(lambda values: -values - 1, "running_var"), "a variance below 0"),
     ],
 )
 def test_weights_of_another_network_are_refused(weights, says, tmp_path, capsys):
@@ -148,14 +225,18 @@ def test_a_file_that_holds_no_weights_is_named(name, tmp_path):
     [
         ({"trunk": "mobilnet"}, "network.trunk: 'mobilnet' is unknown; choose a network of torchvision, such as"),
         ({"trunk": "faster_rcnn"}, "is unknown"),
-        ({"trunk": 3}, "network.trunk: 3 is unknown"),
+        ({"trunk": 3}, "network.trunk: '3' is unknown"),
         ({"trunk": "swin_t"}, "no layer of swin_t ends at 8 .but at 1, 4.; choose another stride or trunk"),
         ({"trunk": "regnet_y_400mf"}, "choose another"),
         ({"trunk_stride": 2}, "network.trunk_stride: 2; choose 4, 8 or 16"),
         ({"trunk_stride": True}, "network.trunk_stride: True; choose 4, 8 or 16"),
         ({"trunk_weights": 3}, "network.trunk_weights: 3; give a file, imagenet or none"),
-        ({"in_channels": 1}, "network.in_channels: 1; choose 3 with a trunk"),
-        ({"stem_stride": 2}, "network.stem_stride: 2; choose 1 with a trunk"),
+        ({"in_channels": 1}, "network.in_channels: 1; give no trunk, .* or choose 3"),
+        ({"stem_stride": 2}, "network.stem_stride: 2; give no trunk, .* or choose 1"),
+        ({"trunk": None, "trunk_stride": 4}, "network.trunk_stride: 4; give a trunk too, or choose 8"),
+        ({"trunk": None, "trunk_weights": "a"}, "network.trunk_weights: 'a'; give a trunk too, or choose imagenet"),
+        ({"trunk": ["resnet18"]}, "is unknown"),
+        ({"trunk": "vit_b_16"}, "no layer of vit_b_16 ends at 8"),
         ({"map_stride": 1}, "network.map_stride: 1; choose 2, 4 or 8 where cells end at stride 8"),
     ],
 )
@@ -220,6 +301,14 @@ def test_a_model_that_says_a_trunk_it_has_not_is_refused(tmp_path, file):
     save_model(Model(network, "amsnet", cells, Counting()), tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="do not fit together"):
         load_model(tmp_path / "model.safetensors")
+
+
+def test_a_trunks_weights_are_counted_before_they_take_memory():
+    cells = random_architecture(0, LIGHT)
+    with pytest.raises(SettingError, match="has more than 1,000,000 weights"), at_most(10**6), torch.device("meta"):
+        create("amsnet", cells, width=16, trunk="convnext_large", trunk_stride=16)
+    with at_most(10**6), torch.device("meta"):
+        create("amsnet", cells, width=16, trunk=SMALL)
 
 
 def test_trunks_anywhere_in_a_module_are_loaded(whole, file):

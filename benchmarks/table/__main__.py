@@ -1,4 +1,4 @@
-"""``python -m benchmarks.table grow|pack|unpack|report|predictors``."""
+"""``python -m benchmarks.table grow|pack|unpack|report|predictors|supernets``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     predictors = commands.add_parser("predictors", help="what predicts an architecture's error")
     predictors.add_argument("--table", type=Path, help="the package's own by default")
     predictors.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    supernets = commands.add_parser("supernets", help="what trained spaces, and their α, tell of the error")
+    supernets.add_argument("--table", type=Path, help="the package's own by default")
+    supernets.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    supernets.add_argument("--runs", type=Path, required=True, help="folder of the searches; those that are whole stay")
+    supernets.add_argument("--epochs", type=int, default=24, help="of each search, of 20 steps")
     given = parser.parse_args(arguments)
 
     from nni_count.errors import NNICountError
@@ -54,6 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
             from benchmarks.table.packing import unpack as unpack_rows
 
             print(unpack_rows(given.rows, given.table))
+        elif given.command == "supernets":
+            from benchmarks.table.supernets import lines as supernet_lines
+            from nni_count.comparing.trained import open_table
+
+            print("\n".join(supernet_lines(open_table(given.table), given.data, given.runs, given.epochs)))
         else:
             from benchmarks.table import predictors as predicting
             from benchmarks.table import report as reporting

@@ -22,6 +22,7 @@ from nni_count.searching.cost import CostTable
 from nni_count.searching.decoding import strongest
 from nni_count.searching.nni import Probabilities, export_sample, read_probabilities
 from nni_count.searching.settings import EarlyStop
+from nni_count.searching.space import Space
 from nni_count.searching.validation import Validation
 from nni_count.training.batches import CropLoader
 from nni_count.training.settings import Recipe
@@ -164,6 +165,13 @@ class AfterEpoch(Callback):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self._draw()
+
+    def draw_ended(self, space: Space) -> None:
+        """The pictures of a search that had already ended when it was resumed, before which it may have been killed."""
+        if self.found and not self.drawn:
+            sample, probabilities, provenance = (self.found[name] for name in ("sample", "probabilities", "provenance"))
+            self.waiting = strongest(space, sample, probabilities, provenance, self.rule, self.table)
+            self._draw()
 
     def _draw(self) -> None:
         """The pictures of the last epoch, unless they are there."""

@@ -137,6 +137,8 @@ def search_one_shot(
             enable_model_summary=False,
         )
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
+    if rank() == 0:
+        after_epoch.draw_ended(cast(Space, space))
     if rank() == 0 and after_epoch.epochs:
         print(f"\n{certainty(after_epoch.epochs[-1])}", flush=True)
     found, rule = after_epoch.found, after_epoch.rule

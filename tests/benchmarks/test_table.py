@@ -13,7 +13,7 @@ from made_up import made_up, table_of
 from samples import synthetic_cells, synthetic_crowds
 from torch import nn
 
-from benchmarks.table import growing
+from benchmarks.table import growing, supernets
 from benchmarks.table import predictors as predicting
 from benchmarks.table.__main__ import main
 from benchmarks.table.architectures import draw_architectures, flops, parameters
@@ -29,6 +29,7 @@ from nni_count.data.pixels import normalise
 from nni_count.errors import RunError, SettingError
 from nni_count.searching.proxies import PROXIES
 from nni_count.tasks.counting import Counting
+from search_spaces import AMSNetSpace
 
 TINY = Recipe(width=16, crop_size=32, batch_size=2, steps=20, crops=4, recalibration=4, judged=2)
 
@@ -280,6 +281,31 @@ def test_proxies_and_beginnings_are_set_beside_the_error(data, tmp_path):
     assert next(line for line in told if "parameters" in line).startswith("  parameters: -1.00")  # as made up
     assert "1 steps of the other seed, 2 s: 1.00" in told[-1]
     assert main(["predictors", "--table", str(tmp_path / "none.npz"), "--data", str(data)]) == 2
+
+
+def test_trained_spaces_are_asked_for_every_architecture(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(supernets, "STEPS", 1)
+    monkeypatch.setattr(
+        supernets, "STRATEGIES", {name: supernets.STRATEGIES[name] for name in ("RandomOneShot", "GDAS")}
+    )
+    table = table_of(tmp_path / "t.npz", made_up(4, [(0.5, 0.4), (0.3, 0.4), (0.2, 0.1), (0.9, 0.8)]), 4)
+    told = supernets.lines(table, data, tmp_path / "runs", epochs=1)
+    assert [line.partition(": ")[0] for line in told] == [
+        *("cells:", "  its path in RandomOneShot's space", "  its path in GDAS's space", "  α and β of GDAS"),
+    ]
+    assert all("(4 architectures)" in line for line in told[1:])
+    again = supernets.lines(table, data, tmp_path / "runs", epochs=1)  # of the searches that are there
+    assert again == told
+
+
+def test_what_a_space_says_is_of_the_architectures_own_choices(tmp_path):
+    space, cells = AMSNetSpace(width=16, map_stride=4), random_architecture(0)
+    sample = space.sample(cells)
+    even = {
+        label: dict.fromkeys(choice if isinstance(choice, list) else [choice], 0.5) for label, choice in sample.items()
+    }
+    assert supernets.surprise(space, cells, even) == pytest.approx(np.log(2))
+    assert supernets.surprise(space, cells, {}) == 0
 
 
 def test_rank_correlation_and_its_interval():

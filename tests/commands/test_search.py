@@ -167,6 +167,17 @@ def searched(request, tmp_path_factory):
     return result, straight, resumed, between, between_rows
 
 
+@pytest.mark.rendered
+def test_a_search_that_was_killed_after_its_last_epoch_gets_its_pictures(tmp_path):
+    run(tmp_path / "run", STRATEGIES["DARTS"]())
+    pictures = {name: (tmp_path / "run" / name).read_bytes() for name in ("cells.png", "progress.png")}
+    for name in pictures:
+        (tmp_path / "run" / name).write_text("of an earlier epoch")
+    run(tmp_path / "run", STRATEGIES["DARTS"](), resume=True)
+    for name, content in pictures.items():
+        assert (tmp_path / "run" / name).read_bytes() == content, name
+
+
 def test_the_run_folder_holds_a_valid_architecture_and_its_history(searched):
     result, out, *_ = searched
     assert read_architecture(out / "architecture.yaml") == result

@@ -24,8 +24,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision.models
 from data.layouts import WRITERS, write
 from mutations import generator, mutated
+from safetensors.torch import save_file
 
 from nni_count.cli import main
 
@@ -49,7 +51,10 @@ SHARES = {
     "decode": 8,
     "compare": 8,
     "lists": 6,
+    "weights": 8,
 }
+#: of the smallest of torchvision's networks with batch norms
+TRUNK = "shufflenet_v2_x0_5"
 
 
 def seeds(folder):
@@ -87,6 +92,11 @@ def seeds(folder):
     export = [{"trialJobId": "a", "parameter": {"strategy": "DARTS", "seed": 1}, "value": figures}]
     (folder / "compare" / "export.json").write_text(json.dumps(export))
     images(folder / "images")
+    weights = torchvision.models.get_model(TRUNK, weights=None).state_dict()
+    weights = {name: values for name, values in weights.items() if name.startswith(("conv1", "stage2"))}
+    (folder / "weights").mkdir()
+    torch.save(weights, folder / "weights" / "a.pth")
+    save_file(weights, folder / "weights" / "a.safetensors")
 
 
 def images(folder):
@@ -120,6 +130,10 @@ def command(kind, folder, file, base, draw):
             "--architecture",
             str(file),
         ]
+    if kind == "weights":
+        cells = base / "architecture" / "architecture.yaml"
+        on_trunk = f"--network.width 16 --network.trunk {TRUNK} --network.trunk_weights {file} --architecture {cells}"
+        return f"retrain {SMALL} --max_steps 1 {on_trunk} --out {base}".split()
     if kind == "config":
         return ["retrain", "--config", str(file), "--out", str(base)]
     if kind == "model":

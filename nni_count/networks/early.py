@@ -48,7 +48,8 @@ class Early:
         own = {name: self._there(name) for name in self.layers.state_dict() if not _counts(name)}
         tensors = {_DENSE.sub(r"\1\2", name): values for name, values in weights.items() if isinstance(values, Tensor)}
         first = next(iter(own.values()))
-        before = next((name[: -len(first)] for name in tensors if f".{name}".endswith(f".{first}")), None)
+        ways = (name[: -len(first)] for name in tensors if f".{name}".endswith(f".{first}"))
+        before = min(ways, key=len, default=None)  # inner layers may be called as the first one is
         if before is None:
             return dict(zip(own, self._in_order(weights, tensors), strict=False))
         named = {name.removeprefix(before): values for name, values in tensors.items() if name.startswith(before)}

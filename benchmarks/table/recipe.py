@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.data import open_data, split_off
+from nni_count.data.dataset import Dataset
 from nni_count.data.sample import Sample
 from nni_count.tasks.counting import Counting
 from nni_count.training.settings import Augmentation
@@ -81,9 +82,11 @@ class DataSet:
 
     def parts(self, data: Path) -> tuple[list[Sample], list[Sample]]:
         """The images that train and those that judge; the draw is the same for all rows."""
-        dataset = open_data(data / self.folder if isinstance(self.folder, str) else self.folder)
-        samples = dataset.samples("train")
-        return split_off(samples, self.judging, seed=0)
+        return split_off(self.open(data).samples("train"), self.judging, seed=0)
+
+    def open(self, data: Path) -> Dataset:
+        """The whole data set."""
+        return open_data(data / self.folder if isinstance(self.folder, str) else self.folder)
 
 
 SETS: dict[str, DataSet] = {

@@ -10,14 +10,13 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.table.banks import Judged
 from benchmarks.table.recipe import SETS, Recipe
 from benchmarks.table.report import Figures, compared
 from nni_count.architecture import Architecture
 from nni_count.comparing.trained import Table
-from nni_count.data import halves, open_data
+from nni_count.data import halves
 from nni_count.runs.run import Run
 from nni_count.searching.frozen import view
 from nni_count.searching.job import Job
@@ -29,6 +28,7 @@ from nni_count.training.settings import Crops
 from nni_count.training.settings import Recipe as Rates
 from search_spaces import AMSNetSpace
 from strategies import DARTS, GDAS, PartialChannel, RandomOneShot
+from strategies.paths import batch_statistics
 
 STRATEGIES: dict[str, Any] = {
     "RandomOneShot": RandomOneShot,
@@ -48,7 +48,6 @@ def searched(name: str, data: str, root: Path, epochs: int, folder: Path) -> tup
     chosen, recipe = SETS[data], Recipe()
     pl.seed_everything(0, verbose=False)
     space = {"width": recipe.width, "stem_stride": recipe.stem_stride, "map_stride": recipe.map_stride}
-    dataset = open_data(root / chosen.folder if isinstance(chosen.folder, str) else chosen.folder)
     run = Run(folder / f"{name}-{data}-{epochs}")
     crops = Crops(recipe.crop_size, recipe.batch_size, chosen.augmentation)
     budget = SearchBudget(max_epochs=epochs, limit_train_batches=STEPS)
@@ -56,7 +55,7 @@ def searched(name: str, data: str, root: Path, epochs: int, folder: Path) -> tup
         AMSNetSpace(**space),
         STRATEGIES[name](),
         chosen.task,
-        dataset,
+        chosen.open(root),
         halves(chosen.parts(root)[0], 0),
         STEPS,
         crops,
@@ -80,9 +79,8 @@ def path_error(space: AMSNetSpace, architecture: Architecture, judged: Judged, t
     those of the space are of all candidates.
     """
     network = view(cast(nn.Module, space), space.sample(architecture))
-    for layer in network.modules():
-        layer.train(isinstance(layer, _BatchNorm))
-    return judged.judge(cast(Any, network), task)[1]
+    with batch_statistics(network.eval()):
+        return judged.judge(cast(Any, network), task)[1]
 
 
 def surprise(space: AMSNetSpace, architecture: Architecture, probabilities: Mapping[str, Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ def orientation_of(image: Any, path: str | Path) -> int:
     exif = Image.Exif()  # the image's own getexif heeds XMP too, as viewers do not
     with suppress(Exception):  # PIL raises whatever damaged bytes lead to; they tell nothing
         exif.load(_of_png(path) if image.format == "PNG" else image.info.get("exif", b""))
-    return next((number for number in range(2, 9) if number == exif.get(0x0112)), 1)
+    return orientation_in(exif)
+
+
+def orientation_in(tags: Mapping[int, Any]) -> int:
+    """The number among the tags of EXIF or of a TIFF; 1 where it is none of them."""
+    return next((number for number in range(2, 9) if number == tags.get(0x0112)), 1)
 
 
 def _of_png(path: str | Path) -> bytes:

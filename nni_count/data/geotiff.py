@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nni_count.data.exif import turned
+from nni_count.data.exif import orientation_in, turned
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import TiffImageFile
 
-WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags
-SCALE, TIE_POINT, MATRIX, KEYS = 33550, 33922, 34264, 34735  # tags
+WIDTH, HEIGHT, SCALE, TIE_POINT, MATRIX, KEYS = 256, 257, 33550, 33922, 34264, 34735  # tags
 MODEL, RASTER, GEOGRAPHIC, PROJECTED, UNIT = 1024, 1025, 2048, 3072, 3076  # keys among them
 METRE, USER_DEFINED = 9001, 32767
 GEOTIFF_SUFFIXES = (".tif", ".tiff")
@@ -54,11 +52,6 @@ def open_tiff(path: str | Path) -> TiffImageFile:
     from PIL.TiffImagePlugin import TiffImageFile
 
     return TiffImageFile(str(path))  # Image.open refuses a large one
-
-
-def orientation_in(tags: Mapping[int, Any]) -> int:
-    """How a TIFF is to be turned, as of EXIF."""
-    return next((number for number in range(2, 9) if number == tags.get(ORIENTATION)), 1)
 
 
 def _stored_of(orientation: int, width: int, height: int) -> np.ndarray:

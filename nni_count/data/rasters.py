@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nni_count.data.exif import turned_image, window_of
-from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff, orientation_in
+from nni_count.data.exif import orientation_in, turned_image, window_of
+from nni_count.data.geotiff import GEOTIFF_SUFFIXES, open_tiff
 from nni_count.data.headers import MAX_BYTES, MAX_PIXELS, check_page, image_size, unreadable
 from nni_count.data.images import DECODING, check_depth, eight_bits, read_image, smaller
 from nni_count.data.tiles import Window
@@ -59,8 +59,8 @@ class Raster:
         if depth not in ("uint8", "uint16"):
             raise unreadable(path, depth)
         self.note = "has transparent pixels; the colours beneath are seen" if "alpha" in kinds else ""
-        self._bands = [1, 2, 3] if len(kinds) > 2 else [1]
         self._multiplied = self._multiplied and depth == "uint8" and kinds[3:] == ["alpha"]
+        self._bands = [1, 2, 3, *([4] if self._multiplied else [])] if len(kinds) > 2 else [1]
         self._colours = self._palette() if depth == "uint8" else None
         bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))
         if kinds[0] == "palette" and depth == "uint16":
@@ -89,7 +89,7 @@ class Raster:
     def _stored(self, **what: Any) -> np.ndarray:
         found = self._read(**what)
         if self._multiplied:
-            alpha = self._read([4], **what)
+            found, alpha = found[:3], found[3]
             whole = np.minimum(255 * found.astype(np.int32) // np.maximum(alpha, 1), 255)
             found = np.where(alpha == 0, 0, whole).astype(np.uint8)
         if self._colours is not None:
@@ -99,11 +99,9 @@ class Raster:
             found = 255 - found if self.file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") else found
         return np.broadcast_to(np.moveaxis(found, 0, -1), (*found.shape[1:], 3))
 
-    def _read(self, bands: list[int] | None = None, **what: Any) -> np.ndarray:
-        if bands and "out_shape" in what:
-            what["out_shape"] = (len(bands), *what["out_shape"][1:])
+    def _read(self, **what: Any) -> np.ndarray:
         with self._reading():
-            return np.asarray(self.file.read(bands or self._bands, **what))
+            return np.asarray(self.file.read(self._bands, **what))
 
     def _palette(self) -> np.ndarray | None:
         """The colour of each value ``(256, 3)``, where the file tells; of some greyscale images too."""

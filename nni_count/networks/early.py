@@ -95,7 +95,7 @@ def early_stages(name: str, stride: int) -> Early:
     Raises:
         SettingError: as :class:`Trunk`.
     """
-    with planned(name):
+    with planned():
         whole, image = _whole(name), torch.zeros(1, 3, SIDE, SIDE)
         chain = list(_chain(whole))
         shapes = {place: tuple(values.shape) for place, values in whole.state_dict().items()}

@@ -43,7 +43,7 @@ class Trunk(nn.Module):
     def __init__(self, name: str, stride: int = 8, weights: str | Path = IMAGENET):
         super().__init__()
         if type(stride) is not int or stride not in STRIDES:
-            raise SettingError(f"network.trunk_stride: {stride!r}; choose {', '.join(map(str, STRIDES[:-1]))} or 16")
+            raise SettingError(f"network.trunk_stride: {stride!r}; choose 4, 8 or 16")
         if not isinstance(weights, (str, Path)) or not str(weights):
             raise SettingError(f"network.trunk_weights: {weights!r}; give a file, {IMAGENET} or {NONE}")
         self.weights = str(weights)

@@ -48,7 +48,12 @@ RECIPES = {
     "sppl + 0.01 dm_count": "--loss '{sppl: 1, dm_count: 0.01}'",
     "bayesian": "--loss bayesian",
     "poisson": "--loss poisson",
-    "map of stride 8, stem 2": "--network.stem_stride 2 --network.map_stride 8",
+    "stem 2, crops of 256": "--network.stem_stride 2 --crop_size 256",
+    "stem 2, crops of 256, map 8": "--network.stem_stride 2 --crop_size 256 --network.map_stride 8",
+    "stem 2, crops of 256, 80 wide": "--network.stem_stride 2 --crop_size 256 --network.width 80",
+    "stem 2, crops of 256, sizes": "--network.stem_stride 2 --crop_size 256 --augmentation.scale [0.75,1.5]",
+    "stem 2, crops of 256, bayesian": "--network.stem_stride 2 --crop_size 256 --loss '{sppl: 1, bayesian: 0.01}'",
+    "stem 2, crops of 256, 8e-3": "--network.stem_stride 2 --crop_size 256 --learning_rate 8e-3",
 }
 
 

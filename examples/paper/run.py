@@ -4,7 +4,8 @@ Run: python examples/paper/run.py examples/paper/table_2.yaml --data part_A_fina
 
 A table is a YAML file: ``common`` settings of ``nni-count retrain`` and, under ``rows``, what differs by row. Every row
 is a run of ``nni-count retrain`` and one of ``nni-count evaluate`` in ``OUT/<row>/``; the configuration that did it
-stands there. Rows that are done are skipped and an interrupted one goes on, so the same command continues.
+stands there. Rows that are done are skipped and an interrupted one goes on, so the same command continues. With
+``--seeds 3`` each row is trained with the seeds 0, 1 and 2, and its figures are their means ± standard deviation.
 """
 
 from __future__ import annotations
@@ -42,14 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: dict[str, list[dict[str, Any]]] = {}
     failed = []
     for name in options.rows or rows:
-        folds: list[dict[str, Any]] = []
-        for fold in range(1, options.folds + 1):
-            report = _row(name, rows[name], options, fold if options.folds > 1 else None)
+        for repeat in _repeats(options):
+            report = _row(name, rows[name], options, repeat)
             if report is None:  # its reason is on stderr; the other rows are worth having
                 failed.append(name)
                 break
-            folds.append(report)
-            reports[name] = folds
+            reports.setdefault(name, []).append(report)
             _write(options.out, title, reports)
     if reports:
         print((options.out / "table.md").read_text(encoding="utf-8"))
@@ -69,6 +68,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--architecture", type=Path, help="cells of all rows that have some; else the table's")
     parser.add_argument("--rows", nargs="+", help="only these rows, by name")
     parser.add_argument("--folds", type=int, default=1, help="5 for UCF_CC_50: each row is trained on every fold")
+    parser.add_argument("--seeds", type=int, default=1, help="each row is trained with seeds 0, 1, ..., so many")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of retrain, for all rows")
     parser.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"))
     parser.add_argument("--validation", action="store_true", help="leave the test part alone: validation figures only")
@@ -78,20 +78,30 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _row(name: str, settings: dict[str, Any], options: argparse.Namespace, fold: int | None) -> dict[str, Any] | None:
+def _repeats(options: argparse.Namespace) -> list[dict[str, int]]:
+    """What differs between the trainings of a row: the fold, the seed."""
+    folds = [{"fold": fold} for fold in range(1, options.folds + 1)] if options.folds > 1 else [{}]
+    seeds = [{"seed": seed} for seed in range(options.seeds)] if options.seeds > 1 else [{}]
+    return [{**fold, **seed} for fold in folds for seed in seeds]
+
+
+def _row(
+    name: str, settings: dict[str, Any], options: argparse.Namespace, repeat: Mapping[str, int]
+) -> dict[str, Any] | None:
     """Train and judge a row as far as it is not done: its report, or None where a command failed."""
-    folder = options.out / re.sub(r"\W+", "_", name).strip("_") / (f"fold_{fold}" if fold else "")
+    folder = options.out / re.sub(r"\W+", "_", name).strip("_") / "_".join(f"{of}_{n}" for of, n in repeat.items())
     folder.mkdir(parents=True, exist_ok=True)
     model, test = folder / "retrain" / "model.safetensors", folder / "test"
     of_data = [f"--{text}" for text in options.set if text.startswith("data.")]
-    common = [f"--data={options.data}", *of_data, *([f"--data.fold={fold}"] if fold else [])]
-    common.append(f"--accelerator={options.accelerator}")
+    common = [f"--data={options.data}", *of_data, f"--accelerator={options.accelerator}"]
+    common += [f"--data.fold={repeat['fold']}"] if "fold" in repeat else []
+    seed = [f"--seed={repeat['seed']}"] if "seed" in repeat else []
     if not model.is_file():
         (folder / "retrain.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         resume = ["--resume"] if (folder / "retrain" / "checkpoints" / "last.ckpt").is_file() else []
         if not resume:
             shutil.rmtree(folder / "retrain", ignore_errors=True)
-        others = [*common, *_of_retraining(settings, options), f"--out={folder / 'retrain'}", *resume]
+        others = [*common, *_of_retraining(settings, options), *seed, f"--out={folder / 'retrain'}", *resume]
         if _call(["retrain", f"--config={folder / 'retrain.yaml'}", *others]):
             return None
     if options.validation:
@@ -148,14 +158,20 @@ def _text_of(title: str, means: Mapping[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _mean(folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first fold's report with the mean figures of all."""
+def _mean(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first training's report with the mean figures of all."""
+    first = repeats[0]
+    if len(repeats) == 1:
+        return first
     numbers = {
-        name: float(np.mean([fold[name] for fold in folds]))
-        for name in (*FIGURES, "seconds_per_image")
-        if all(fold.get(name) is not None for fold in folds)
+        name: float(np.mean([report[name] for report in repeats]))
+        for name in (*FIGURES, "seconds_per_image", "group_mae")
+        if all(report.get(name) is not None for report in repeats)
     }
-    return {**folds[0], **numbers, "folds": len(folds)}
+    models = [report["model"] for report in repeats]
+    trained = {name: float(np.mean([model[name] for model in models])) for name in ("seconds", "steps")}
+    found = {"maes": [report.get("group_mae", report["mae"]) for report in repeats], "seeds": sorted({model["seed"] for model in models})}
+    return {**first, **numbers, **found, "model": {**first["model"], **trained}, "mae_interval": None}
 
 
 def _table(reports: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -182,8 +198,8 @@ def _table(reports: Mapping[str, dict[str, Any]]) -> list[str]:
         cells = [
             name,
             f"{report['parameters']:,}",
-            f"{facts['seconds'] / 60:.1f} min, {facts['steps']:,} steps",
-            f"{mae:.1f}",
+            f"{facts['seconds'] / 60:.1f} min, {facts['steps']:,.0f} steps",
+            f"{mae:.1f} ± {np.std(report['maes'], ddof=1):.1f}" if "maes" in report else f"{mae:.1f}",
             "" if low_high is None else f"{low_high[0]:.1f}–{low_high[1]:.1f}",
             *(_text(report.get(figure), form) for figure, form in list(FIGURES.items())[1:]),
             _text(seconds, ".2f"),
@@ -193,7 +209,8 @@ def _table(reports: Mapping[str, dict[str, Any]]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     if first.get("constant_mae") is not None:
         lines += ["", f"Always the training mean: MAE {first['constant_mae']:.1f}."]
-    return [*lines, "", f"{first['data']}, {first['split']} part; seed {first['model']['seed']}."]
+    seeds = ", ".join(map(str, first.get("seeds", [first["model"]["seed"]])))
+    return [*lines, "", f"{first['data']}, {first['split']} part; seed {seeds}."]
 
 
 def _published(row: Published | None) -> list[str]:

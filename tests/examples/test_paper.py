@@ -103,6 +103,20 @@ def test_a_rehearsal_leaves_the_test_part_alone(table, shanghaitech, tmp_path):
     assert not (tmp_path / "out" / "MCNN" / "test").exists()
 
 
+def test_a_row_of_several_seeds_is_their_mean(table, shanghaitech, tmp_path):
+    out = tmp_path / "out"
+    line = ["--data", str(shanghaitech), "--rows", "MCNN", "--set", "max_epochs=null", "max_steps=1"]
+    assert script("run")([str(table), *line, "--seeds", "2", "--out", str(out)]) == 0
+    each = [json.loads((out / "MCNN" / f"seed_{n}" / "test" / "evaluation.json").read_text()) for n in range(2)]
+    assert [report["model"]["seed"] for report in each] == [0, 1]
+    found = json.loads((out / "results.json").read_text())["MCNN"]
+    maes = [report["mae"] for report in each]
+    assert (found["maes"], found["mae"]) == (maes, pytest.approx(np.mean(maes)))
+    text = (out / "table.md").read_text()
+    assert f"| {np.mean(maes):.1f} ± {np.std(maes, ddof=1):.1f} |" in text
+    assert "seed 0, 1." in text
+
+
 def test_a_row_that_fails_leaves_the_others(table, shanghaitech, tmp_path, capsys):
     content = yaml.safe_load(table.read_text())
     content["rows"] = {"lost": {"network": "mcnn", "loss": "nonsense"}, **content["rows"]}

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,12 @@ class Video:
             thread.join(1)  # a stream may be waited for
 
     def _of_file(self, every: float) -> Iterator[Frame]:
-        start, begun, at, step, following, broken = None, 0.0, -LEAST, 0.0, 0.0, ""
+        start, begun, at, step, following, broken, last = None, 0.0, -LEAST, 0.0, 0.0, "", 0
         with self.open() as container:
             length = container.duration and container.duration / 1_000_000
             try:
-                for frame in _decoded(container):
+                for place, frame in _decoded(container):
+                    last = max(last, place)
                     if start is None:
                         start = frame.time
                     elif frame.time - start <= max(begun, at - 8 * step):  # recordings were joined
@@ -163,13 +165,16 @@ class Video:
             of = f" of {length:.1f} s" if length else ""
             remedy = "what was counted until there stands; restore the file for the rest"
             raise DataError(f"{self.name}: breaks off after {at:.1f} s{of}{broken}; {remedy}")
+        if _appended(self.source, last):
+            told = f"ends after {at:.1f} s, where another video was appended, which is not counted"
+            warnings.warn(f"{self.name}: {told}; count the two apart, or join them with ffmpeg -f concat", stacklevel=2)
 
     def _of_stream(self, every: float) -> Iterator[Frame]:
         start, following, tries = None, 0.0, 0
         while True:
             try:
                 with self.open() as container:
-                    for frame in _decoded(container):
+                    for _, frame in _decoded(container):
                         now = time.monotonic()
                         start, tries = now if start is None else start, 0
                         if now - start >= following - 1e-6:
@@ -189,7 +194,18 @@ class Video:
 
 
 def _decoded(container: Any) -> Iterator[Any]:
-    return (f for f in container.decode(container.streams.video[0]) if f.time is not None and not f.is_corrupt)
+    """Frames, each after where in the file it stood."""
+    for packet in container.demux(container.streams.video[0]):
+        yield from ((packet.pos or 0, f) for f in packet.decode() if f.time is not None and not f.is_corrupt)
+
+
+def _appended(source: str, place: int) -> bool:
+    """Whether something that begins as the file does follows a place in it.
+
+    The readers of MP4, MOV, FLV and ASF end with the first of videos that were put behind one another.
+    """
+    with open(source, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return data.find(data[4:8] if data[4:8] == b"ftyp" else data[:8], max(place, 8)) > 0
 
 
 def _after(at: float, every: float) -> float:

@@ -86,6 +86,17 @@ def test_recordings_that_were_joined_are_seen_to_their_ends(tmp_path):
     assert [image.shape for _, image in Video(str(joined)).frames(2)] == [(80, 96, 3)] * 2 + [(48, 64, 3)]
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.flv", "a.wmv"])
+def test_an_appended_video_that_readers_leave_out_is_said(tmp_path, name, recwarn):
+    alone = clip(tmp_path / name, 2, sound=False)
+    times(alone, 0)
+    assert not recwarn.list
+    both = tmp_path / f"both{alone.suffix}"
+    both.write_bytes(alone.read_bytes() * 2)
+    with pytest.warns(UserWarning, match=rf"{both.name}: ends after 1.9 s, where another video was appended"):
+        assert len(times(both, 0)) == 20
+
+
 def test_times_that_are_out_of_order_are_put_in_order(tmp_path):
     """As AVI has them, whose times are those of decoding."""
     with av.open(str(tmp_path / "a.avi"), "w") as file:

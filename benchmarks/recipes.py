@@ -31,6 +31,8 @@ from nni_count.runs.files import write_text
 CELLS = Path(__file__).parents[1] / "examples" / "shanghaitech" / "architecture.yaml"
 BASE = "the record's: rate 4e-3, bfloat16"
 COMMON = "--learning_rate 4e-3 --precision bf16-mixed --validation_fraction 0.2"
+WIDE = "--network.stem_stride 2 --crop_size 256"
+COARSE = f"{WIDE} --network.map_stride 8"
 #: name → what is given beside :data:`COMMON`, which it may change
 RECIPES = {
     BASE: "",
@@ -48,12 +50,17 @@ RECIPES = {
     "sppl + 0.01 dm_count": "--loss '{sppl: 1, dm_count: 0.01}'",
     "bayesian": "--loss bayesian",
     "poisson": "--loss poisson",
-    "stem 2, crops of 256": "--network.stem_stride 2 --crop_size 256",
-    "stem 2, crops of 256, map 8": "--network.stem_stride 2 --crop_size 256 --network.map_stride 8",
-    "stem 2, crops of 256, 80 wide": "--network.stem_stride 2 --crop_size 256 --network.width 80",
-    "stem 2, crops of 256, sizes": "--network.stem_stride 2 --crop_size 256 --augmentation.scale [0.75,1.5]",
-    "stem 2, crops of 256, bayesian": "--network.stem_stride 2 --crop_size 256 --loss '{sppl: 1, bayesian: 0.01}'",
-    "stem 2, crops of 256, 8e-3": "--network.stem_stride 2 --crop_size 256 --learning_rate 8e-3",
+    "stem 2, crops of 256": f"{WIDE}",
+    "stem 2, crops of 256, sizes": f"{WIDE} --augmentation.scale [0.75,1.5]",
+    "stem 2, crops of 256, map 8": f"{COARSE}",
+    "stem 2, crops of 256, map 8, bayesian": f"{COARSE} --loss '{{sppl: 1, bayesian: 0.01}}'",
+    "stem 2, crops of 256, map 8, poisson": f"{COARSE} --loss poisson",
+    "stem 2, crops of 256, map 8, 8 a step": f"{COARSE} --batch_size 8",
+    "stem 4, crops of 256, map 8": "--network.stem_stride 4 --network.map_stride 8 --crop_size 256",
+    "stem 2, crops of 384, map 8": f"{COARSE} --crop_size 384",
+    "stem 2, crops of 256, map 8, 8e-3": f"{COARSE} --learning_rate 8e-3",
+    "stem 2, crops of 256, map 8, sizes": f"{COARSE} --augmentation.scale [0.75,1.5]",
+    "stem 2, crops of 256, map 16": f"{WIDE} --network.map_stride 16",
 }
 
 

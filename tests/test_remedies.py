@@ -219,7 +219,7 @@ SETTINGS = {
     r"give a time, --random.seconds, or a number of architectures, --random.evaluations": ("trial",),
     r"raise --max_epochs": ("search", "trial"),
     r"; lower --learning_rate": ("search",),
-    r"try --precision 32-true": ("retrain", "trial"),
+    r"or --precision 32-true": ("retrain", "search", "trial"),
     r"train longer, with --frozen_norms 0.4, on more images": ("retrain",),
 }
 #: made by these functions alone, as a command would on its way → as they advise

@@ -170,7 +170,10 @@ def _mean(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     }
     models = [report["model"] for report in repeats]
     trained = {name: float(np.mean([model[name] for model in models])) for name in ("seconds", "steps")}
-    found = {"maes": [report.get("group_mae", report["mae"]) for report in repeats], "seeds": sorted({model["seed"] for model in models})}
+    found = {
+        "maes": [report.get("group_mae", report["mae"]) for report in repeats],
+        "seeds": sorted({model["seed"] for model in models}),
+    }
     return {**first, **numbers, **found, "model": {**first["model"], **trained}, "mae_interval": None}
 
 

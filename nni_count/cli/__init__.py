@@ -32,10 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "nni_count.commands.simulate:simulate",
         "table of trained architectures -> multi-trial strategies compared",
     ),
-    "doctor": (
-        "nni_count.commands.doctor:doctor",
-        "data set -> what is wrong with it, and its images and points",
-    ),
+    "doctor": ("nni_count.commands.doctor:doctor", "data set -> what is wrong with it, and its images and points"),
 }
 
 

@@ -105,7 +105,7 @@ def evaluate(
     growing = None if run is None else GrowingTable(run.folder / "per_image.csv", ["name"])
     rows, seconds = [], []
     for sample in tqdm(samples, "evaluating", unit="image", leave=False, disable=None):  # at a terminal alone
-        row, took = _judge(model, sample, views)
+        row, took = judge(model, sample, views)
         rows.append(row)
         seconds.append(took)
         if growing is not None:
@@ -184,7 +184,7 @@ def _several(models: list[Estimator], out: str | Path | None, settings: dict[str
     return {"networks": rows, "reports": reports}
 
 
-def _judge(model: Estimator, sample: Sample, views: int) -> tuple[Figures, float]:
+def judge(model: Estimator, sample: Sample, views: int) -> tuple[Figures, float]:
     """The figures of an image, and how long it took, in seconds."""
     word = check_whole(sample.path) if sample.path else ""
     if word:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from nni_count.commands.evaluate import judge
 from nni_count.data import DataSetting, open_data
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
-from nni_count.model import Estimator, Model, load_exported, load_trained
+from nni_count.model import Model, load_exported, load_trained
 from nni_count.model.graph import OPSET, SIZES, export_onnx, export_openvino, largest_difference
 from nni_count.model.quantising import quantise
 from nni_count.runs.files import whole
@@ -85,7 +85,8 @@ def export(
         if to == "openvino" and data is None:
             report["difference"] = largest_difference(model, exported)
         if chosen:
-            before, after = (_judge(one, chosen) for one in (model, exported))
+            figures = ([judge(one, sample, 1)[0] for sample in chosen] for one in (model, exported))
+            before, after = (main_figure(model.task, rows) for rows in figures)
             report |= {"metric": model.task.main_metric, "before": before, "after": after, "images": len(chosen)}
         run = open_run(out, "export", given)
         files = [file for file in (graph.with_suffix(".bin"), graph) if file.is_file()]
@@ -108,11 +109,3 @@ def table(report: dict[str, Any]) -> str:
         figures = f"{report['before']:.3f} -> {report['after']:.3f} ({report['after'] - report['before']:+.3f})"
         lines.append((f"{report['metric'].upper()}", f"{figures} on {report['images']} images"))
     return "\n".join(f"{name:<12} {value}" for name, value in lines)
-
-
-def _judge(model: Estimator, samples: Sequence[Sample]) -> float:
-    task, rows = model.task, []
-    for sample in samples:
-        image = sample.read()
-        rows.append(task.measure(model.estimate(image), sample, image.shape[:2]))
-    return main_figure(task, rows)

@@ -99,6 +99,7 @@ def retrain(
         raise SettingError(
             f"network.out_channels: {net.settings['out_channels']}; the task regresses {task.out_channels} map(s)"
         )
+    compute.check(net)
     criterion = create_loss(recipe.loss, cells.pooling if cells else None)
     training, validation = dataset.training_parts(recipe.validation_fraction, seed)
     if resume:

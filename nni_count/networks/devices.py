@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
+from torch import nn
 
 from nni_count.errors import SettingError
 
@@ -37,6 +39,26 @@ IMITATED = "precision: bf16-mixed is slower than 32-true here, since this proces
 def imitates_bfloat16() -> bool:
     """Whether this processor has no bfloat16, and computes in it 5 to 10 times slower."""
     return not processor().get("avx512_bf16", True)
+
+
+def badly_learnt(model: nn.Module) -> str:
+    """The name of a convolution whose gradients oneDNN computes wrongly in bfloat16 on this processor, else ``""``.
+
+    They are those of the weights of dilated ones, of groups or of such channels, with channels last (torch 2.14).
+    """
+    for name, layer in model.named_modules():
+        dilated = isinstance(layer, nn.Conv2d) and max(layer.dilation) > 1
+        if dilated and (layer.groups > 1 or (layer.in_channels > 16 and layer.in_channels % 16)) and _is_wrong():
+            return f"{name}, a dilated convolution of {layer.in_channels} channels,"
+    return ""
+
+
+@cache
+def _is_wrong() -> bool:
+    ones = torch.ones(1, 17, 32, 32, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    kernel = torch.zeros(17, 17, 3, 3, dtype=torch.bfloat16, requires_grad=True)
+    (found,) = torch.autograd.grad(nn.functional.conv2d(ones, kernel, padding=2, dilation=2), kernel, ones)
+    return not bool(((found[:, :, 1, 1] - 1024).abs() < 8).all())
 
 
 def processor() -> dict[str, Any]:

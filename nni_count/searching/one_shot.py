@@ -24,15 +24,7 @@ from nni_count.searching.certainty import certainty
 from nni_count.searching.cost import CostTable, cost_table
 from nni_count.searching.decoding import strongest, write
 from nni_count.searching.job import Job
-from nni_count.searching.nni import (
-    Lightning,
-    ModelSpace,
-    OneShotStrategy,
-    Strategy,
-    Trainer,
-    architecture_logits,
-    mend,
-)
+from nni_count.searching.nni import Lightning, ModelSpace, OneShotStrategy, Strategy, Trainer, architecture_logits, mend
 from nni_count.searching.perturbation import by_perturbation, judging_batches, load_weights
 from nni_count.searching.random_search import draw
 from nni_count.searching.recipe import SpaceTraining
@@ -89,6 +81,7 @@ def search_one_shot(
     ]
     # a space that the strategy cannot handle is said before a folder is made
     space = mutated(job.space, strategy).to(memory_format=torch.channels_last)
+    compute.check(space)
     if table and not architecture_logits(space):
         raise without_alpha(strategy)
     validation = None

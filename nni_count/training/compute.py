@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import torch
 from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
 
 from nni_count.errors import SettingError
-from nni_count.networks.devices import IMITATED, find_device, imitates_bfloat16
+from nni_count.networks.devices import IMITATED, badly_learnt, find_device, imitates_bfloat16
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import rank
 from nni_count.training.settings import check_choice
@@ -63,6 +64,11 @@ class Compute:
             "use_distributed_sampler": False,  # our loaders deal out batches themselves
         }
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether this is the processor alone."""
+        return self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
+
     def warn(self) -> None:
         """Warn of bfloat16 on a processor that only imitates it.
 
@@ -71,9 +77,14 @@ class Compute:
         """
         if self.accelerator != "auto":
             find_device(self.accelerator)
-        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
-        there = self.devices if on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()
+        there = self.devices if self.on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()
         if there < self.devices:
             raise SettingError(f"devices: {self.devices}; {there} of them are here, give as many at most")
-        if self.precision == "bf16-mixed" and on_cpu and imitates_bfloat16():
+        if self.precision == "bf16-mixed" and self.on_cpu and imitates_bfloat16():
             warnings.warn(IMITATED, stacklevel=3)
+
+    def check(self, model: nn.Module) -> None:
+        """A :class:`SettingError` where a convolution would learn wrongly by this precision, a fault of oneDNN's."""
+        if self.precision == "bf16-mixed" and self.on_cpu and (found := badly_learnt(model)):
+            told = f"precision: bf16-mixed; by it this processor computes gradients of {found} wrongly"
+            raise SettingError(f"{told}; choose a width that makes them a multiple of 16, or --precision 32-true")

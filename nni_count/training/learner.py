@@ -25,6 +25,10 @@ from nni_count.training.settings import Budget, TrainingRecipe
 from nni_count.training.together import gather, of_the_first
 
 EPOCHS = 100  # of a training without any budget
+REMEDY = (
+    "the last good checkpoint is kept. Lower --learning_rate, with --resume or in another --out, "
+    "or look for faulty images with nni-count doctor"
+)
 PAPER_DECAY, PAPER_DECAY_STEPS = 0.8, 15_000  # NAS-Count, section 4.1.2
 
 
@@ -143,17 +147,9 @@ class Retraining(pl.LightningModule):
         loss = self.network.training_loss(images, targets, self.objective.of(images, *points), self.progress())
         finite = bool(torch.isfinite(loss))
         if not self.trainer.strategy.reduce_boolean_decision(finite):  # of all processes at once
-            raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {self._remedy()}")
+            raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; {REMEDY}")
         self.log("loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
-
-    def _remedy(self) -> str:
-        # oneDNN's bfloat16 gradients of some dilated convolutions are NaN (torch 2.14)
-        other = "" if self.trainer.precision == "32-true" else "try --precision 32-true, "
-        return (
-            "the last good checkpoint is kept. Lower --learning_rate, with --resume or in another --out, "
-            f"{other}or look for faulty images with nni-count doctor"
-        )
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         # Lightning's own refuses a fused optimiser
@@ -205,7 +201,7 @@ class Retraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if not all(bool(torch.isfinite(weight).all()) for weight in self.network.state_dict().values()):
-            raise TrainingError(f"weights are no longer numbers at step {self.global_step}; {self._remedy()}")
+            raise TrainingError(f"weights are no longer numbers at step {self.global_step}; {REMEDY}")
         checkpoint["best"] = self.best
         checkpoint["norms_are_frozen"] = self.norms_are_frozen
         checkpoint["loader"] = self.loader.state_dict()

@@ -119,13 +119,7 @@ class LabelledData(OwnData):
             raise SettingError(f"data.label: nothing in {self.root} is labelled {self.label!r}; found: {found}")
         return samples
 
-    def labelled(
-        self,
-        name: str,
-        path: Path,
-        marks: Sequence[Mark],
-        size: tuple[int, int] | None = None,
-    ) -> Sample:
+    def labelled(self, name: str, path: Path, marks: Sequence[Mark], size: tuple[int, int] | None = None) -> Sample:
         """The sample of an image whose ``marks`` are labelled points; ``size`` as the annotation says it."""
         points = np.array([point for _, point in marks], float).reshape(-1, 2)
         labels = [label for label, _ in marks]

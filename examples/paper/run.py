@@ -42,12 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(f"--rows: {unknown[0]!r} is unknown; known: {', '.join(rows)}")
     reports: dict[str, list[dict[str, Any]]] = {}
     failed = []
-    for name in options.rows or rows:
-        for repeat in _repeats(options):
+    for repeat in _repeats(options):
+        for name in options.rows or rows:
+            if name in failed:
+                continue
             report = _row(name, rows[name], options, repeat)
             if report is None:  # its reason is on stderr; the other rows are worth having
                 failed.append(name)
-                break
+                continue
             reports.setdefault(name, []).append(report)
             _write(options.out, title, reports)
     if reports:

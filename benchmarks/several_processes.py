@@ -20,7 +20,6 @@ from pytorch_lightning.callbacks import Callback
 
 from nni_count.commands.retrain import retrain
 from nni_count.commands.search import search
-from nni_count.runs.run import rank
 from nni_count.searching.settings import Decoding, SearchBudget
 from nni_count.training.compute import Compute
 from nni_count.training.settings import Budget, Crops
@@ -85,7 +84,7 @@ def main() -> None:
     if given.one:
         what, devices, place = given.one[0], int(given.one[1]), Path(given.one[2])
         speed = train(what, devices, given.steps, place / "run")
-        if rank() == 0:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             (place / "images_a_second").write_text(str(speed))
         return
     rows = {}

@@ -207,6 +207,10 @@ ELSEWHERE = {
     r"cannot be had .*; choose another --port, or --host|what nni-count export wrote$": (
         "commands/test_app.py::test_what_is_in_the_way_is_told_before_anything_heavy_is_imported"
     ),
+    r"correct --trials.slurm, or wait until it takes jobs": (
+        "searching/multi_trial/test_engines.py::test_slurm_that_takes_no_job_is_a_line"
+    ),
+    r"start it by torchrun, by srun": "training/test_meeting.py::test_which_of_the_processes_this_is",
     r"write one with nnictl experiment export": "commands/test_compare.py::test_an_exported_experiment_is_read",
 }
 #: settings that are advised without a value → the commands that may say so

@@ -114,8 +114,9 @@ def _run(command: str, where: str, options: list[str]) -> int:
     path, name = where.split(":")
     module = importlib.import_module(path)
     try:
-        answer, out = call(command, getattr(module, name), options)
+        answer, out, first = call(command, getattr(module, name), options)
     except SettingError as error:
         raise SettingError(by_given_name(str(error), names)) from error
-    show(command, answer, out, getattr(module, "table", None))
+    if first:
+        show(command, answer, out, getattr(module, "table", None))
     return 2 if command == "doctor" and answer["faults"] else 0

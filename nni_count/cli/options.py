@@ -22,11 +22,11 @@ from nni_count.runs.plain import dump_yaml
 from nni_count.training.names import HEADS, dotted, nested
 
 
-def call(command: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None]:
+def call(command: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None, bool]:
     """Call a command's function with what the options say.
 
     Returns:
-        Its answer, and the folder that it wrote to.
+        Its answer, the folder that it wrote to, and whether this is the only process, or the first one.
 
     Raises:
         SettingError: an option is unknown, or its value does not fit.
@@ -53,7 +53,8 @@ def call(command: str, function: Callable[..., Any], options: list[str]) -> tupl
             remedy = "two choices of the space share that label but not their candidates; give one another label"
         raise SettingError(_meant(options, str(error), function) or f"{_last_line(error)} ({remedy})") from error
     settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
-    return function(**settings), configuration.get("out")
+    first = not getattr(settings.get("compute"), "process", 0)
+    return function(**settings), configuration.get("out"), first
 
 
 def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:

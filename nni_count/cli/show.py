@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nni_count.runs.run import rank
-
 
 def show(command: str, answer: Any, out: str | None, table: Callable[[Any], str] | None) -> None:
-    """Print a command's answer, as its own table where it has one, and where its files are; of several processes only
-    the first one does.
-    """
-    if rank() > 0:
-        return
+    """Print a command's answer, as its own table where it has one, and where its files are."""
     if table:
         print(table(answer))
     elif command == "predict":

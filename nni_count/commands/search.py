@@ -17,7 +17,7 @@ from nni_count.data.dataset import Dataset
 from nni_count.errors import Interrupted, SettingError
 from nni_count.model import Model
 from nni_count.runs.ranges import Range, check
-from nni_count.runs.run import Run, can_resume, rank
+from nni_count.runs.run import Run, can_resume
 from nni_count.searching.decoding import write
 from nni_count.searching.job import Job, prepare
 from nni_count.searching.multi_trial.record import Trials
@@ -89,6 +89,7 @@ def search(
     check(search, {"seed": seed})
     task = task or usual_task()
     compute.warn()
+    first = compute.process == 0
     dataset = open_data(data)
     pl.seed_everything(seed, verbose=False)
     job = prepare(
@@ -127,7 +128,7 @@ def search(
                 f"{what}: of one-shot searches; {type(strategy).__name__} tries architectures, leave it out"
             )
         candidates = search_by_trials(job, trials, out, {**settings, "trials": trials}, resume=resume)
-    if not budget.verify.candidates or rank() != 0:
+    if not budget.verify.candidates or not first:
         return candidates[0]
     return _verified(candidates, job, dataset, Run(Path(out)))
 

@@ -157,21 +157,6 @@ def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, An
         yield name, before, now
 
 
-def rank(devices: int = 1) -> int:
-    """Which of the processes that train together this one is; 0 where there is one.
-
-    Args:
-        devices: of each machine; without them it tells only whether this is the first.
-    """
-    told = os.environ.get("RANK")  # by torchrun
-    if told is None and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
-        told = os.environ.get("SLURM_PROCID")
-    if told is not None:
-        return int(told)
-    # Lightning sets the second for those that it starts
-    return int(os.environ.get("NODE_RANK", 0)) * devices + int(os.environ.get("LOCAL_RANK", 0))
-
-
 @contextmanager
 def graceful_stop() -> Iterator[Stop]:
     """Turn the first Ctrl-C or kill into a request to stop at the end of a step, the second into an immediate end."""

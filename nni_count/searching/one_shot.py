@@ -18,7 +18,7 @@ from nni_count.errors import Interrupted, RunError, SettingError
 from nni_count.networks.devices import find_device
 from nni_count.runs.checkpoints import WholeCheckpoints, restoring
 from nni_count.runs.loggers import run_loggers
-from nni_count.runs.run import Run, graceful_stop, open_run, rank
+from nni_count.runs.run import Run, graceful_stop, open_run
 from nni_count.searching.after_epoch import AfterEpoch, WarmUpBar
 from nni_count.searching.certainty import certainty
 from nni_count.searching.cost import CostTable, cost_table
@@ -90,9 +90,10 @@ def search_one_shot(
         validation = Validation(job.task, judged, loaders[0], job.crops.cache_bytes // 8)
     warm_up = WarmUp(getattr(strategy, "warmup_epochs", 0), budget.max_epochs, timer)
     # the first process opens the folder before Lightning starts the others
-    opened = open_run(out, "search", settings, resume=resume) if rank() == 0 else Run(Path(out))
+    first = compute.process == 0
+    opened = open_run(out, "search", settings, resume=resume) if first else Run(Path(out))
     with opened as run, graceful_stop() as stop:
-        if rank() == 0:
+        if first:
             keep_parts(run.folder, job.dataset, job.parts)
         after_epoch = AfterEpoch(
             run,
@@ -107,7 +108,7 @@ def search_one_shot(
             recipe=job.recipe,
         )
         trainer = Trainer(
-            **compute.together,
+            **compute.together(WholeCheckpoints(run)),
             max_epochs=budget.max_epochs,
             num_sanity_val_steps=0,
             log_every_n_steps=job.batches,
@@ -126,16 +127,15 @@ def search_one_shot(
                 ),
             ],
             logger=run_loggers(run),
-            plugins=WholeCheckpoints(run),
             enable_model_summary=False,
         )
         _fit(trained, trainer, space, strategy, loaders, run.last_checkpoint if resume else None)
-    if rank() == 0:
+    if first:
         after_epoch.draw_ended(cast(Space, space))
-    if rank() == 0 and after_epoch.epochs:
+    if first and after_epoch.epochs:
         print(f"\n{certainty(after_epoch.epochs[-1])}", flush=True)
     found, rule = after_epoch.found, after_epoch.rule
-    if decoding.rule == PERTURBATION and rank() == 0:
+    if decoding.rule == PERTURBATION and first:
         found, rule = _perturbed(job, space, run, found), PERTURBATION
         write(
             strongest(cast(Space, space), found["sample"], found["probabilities"], found["provenance"], rule, table),

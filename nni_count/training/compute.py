@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from nni_count.errors import SettingError
 from nni_count.networks.devices import IMITATED, badly_learnt, find_device, imitates_bfloat16
 from nni_count.runs.ranges import Range, check
-from nni_count.runs.run import rank
+from nni_count.training.meeting import Meeting, environment, number
 from nni_count.training.settings import check_choice
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")  # 16-mixed would clip gradients that are still scaled
@@ -49,18 +48,22 @@ class Compute:
     @property
     def process(self) -> int:
         """Which of them this one is, from 0."""
-        return rank(self.devices)
+        return number(self.devices, self.num_nodes)
 
-    @property
-    def together(self) -> dict[str, Any]:
-        """What Lightning's trainer takes of it."""
+    def together(self, *plugins: Any) -> dict[str, Any]:
+        """What Lightning's trainer takes of it, and its plugins.
+
+        Raises:
+            SettingError: whoever started the processes told them something else.
+        """
         # some layers have no gradient in some step: of drawn paths, while warming up, of nodes that nothing follows;
         # norms' statistics, which training itself does not use, are the first one's where images are judged
         alone = self.processes == 1
-        strategy = "auto" if alone else DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        strategy = "auto" if alone else Meeting(find_unused_parameters=True, broadcast_buffers=False)
         return {
             **vars(self),
             "strategy": strategy,
+            "plugins": [*plugins, environment(self.devices, self.num_nodes)],
             "use_distributed_sampler": False,  # our loaders deal out batches themselves
         }
 
@@ -73,8 +76,9 @@ class Compute:
         """Warn of bfloat16 on a processor that only imitates it.
 
         Raises:
-            SettingError: the accelerator is not here, or fewer devices than asked for.
+            SettingError: the accelerator is not here, or fewer devices than asked for; or see :meth:`together`.
         """
+        environment(self.devices, self.num_nodes)
         if self.accelerator != "auto":
             find_device(self.accelerator)
         there = self.devices if self.on_cpu or not torch.cuda.is_available() else torch.cuda.device_count()

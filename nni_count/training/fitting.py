@@ -74,7 +74,7 @@ def fit(
     bars = [] if any(isinstance(callback, ProgressBar) for callback in callbacks) else [TQDMProgressBar()]
     with graceful_stop() as stop:
         trainer = pl.Trainer(
-            **compute.together,
+            **compute.together(WholeCheckpoints(run)),
             max_epochs=-1,
             max_steps=length.steps or -1,
             num_sanity_val_steps=0,
@@ -91,7 +91,6 @@ def fit(
                 _checkpoint(run, train_time_interval=timedelta(minutes=5)),
             ],
             logger=run_loggers(run),
-            plugins=WholeCheckpoints(run),
             enable_model_summary=False,
         )
         checkpoint = str(run.last_checkpoint) if resume else None

@@ -11,13 +11,13 @@ import torch
 from nni_count.architecture import read_architecture
 
 SCRIPT = """
+import os
 import sys
 
 import torch
 from small_space import SmallSpace
 
 import strategies
-from nni_count.runs.run import rank
 from nni_count.commands.search import search
 from nni_count.searching import job, validation
 from nni_count.searching.settings import Decoding, SearchBudget
@@ -72,7 +72,7 @@ search(
 )
 state = {key: value for key, value in kept["module"].state_dict().items() if "running" not in key}
 found = {"state": state, "images": Seen.images, "halves": halves, "judged": judged, "figures": figures}
-torch.save(found, f"{folder}/{rank()}.pt")
+torch.save(found, f"{folder}/{os.environ.get('LOCAL_RANK', 0)}.pt")
 """
 
 

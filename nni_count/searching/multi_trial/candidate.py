@@ -30,6 +30,7 @@ from nni_count.searching.recipe import SpaceTraining
 from nni_count.tasks.judging import judge
 from nni_count.tasks.task import Task
 from nni_count.training.batches import WholeImages, crop_loader
+from nni_count.training.compute import Compute
 from nni_count.training.settings import Crops, Recipe
 
 REPORTS = 5  # a trial, at most, so that the portal draws a curve
@@ -160,8 +161,7 @@ class Candidate:
             cache_bytes=limit,
         )
         trainer = pl.Trainer(
-            accelerator=self.accelerator,
-            devices=1,
+            **Compute(self.accelerator).together(),
             max_epochs=module.epochs,
             logger=False,
             enable_checkpointing=False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.architecture import Architecture, write_architecture
-from nni_count.errors import SettingError
+from nni_count.errors import RunError, SettingError, shortened
 from nni_count.runs.states import read_state
 from nni_count.searching.multi_trial.process import Job, failure
 
@@ -84,8 +84,12 @@ class SlurmPool:
             del self.jobs[name]
             (self.folder / f"{name}.yaml").unlink(missing_ok=True)
         if self.waiting and time.monotonic() - self.last > TOGETHER:
-            jobs = [self._job(name) for name in self.waiting]
-            self.jobs |= dict(zip(self.waiting, self.executor.submit_array(jobs), strict=True))
+            try:
+                jobs = self.executor.submit_array([self._job(name) for name in self.waiting])
+            except Exception as error:  # submitit raises whatever sbatch has said
+                remedy = "correct --trials.slurm, or wait until it takes jobs, and continue with --resume"
+                raise RunError(f"trials.slurm: no job was taken ({shortened(str(error), 200)}); {remedy}") from error
+            self.jobs |= dict(zip(self.waiting, jobs, strict=True))
             self.waiting = []
 
     def _job(self, name: str) -> Job:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_count.architecture import Architecture, write_architecture
-from nni_count.errors import TrainingError
+from nni_count.errors import SettingError, TrainingError
 from nni_count.runs.owner import Owner
 from nni_count.runs.plain import read_text
 from nni_count.runs.states import read_state
@@ -32,6 +32,7 @@ class FolderPool:
 
     Raises:
         RunError: another search uses the folder, or has left trials in it.
+        SettingError: it is the run's own.
     """
 
     def __init__(self, shared: Shared, learns_from: str, run: Path, timeout: float):
@@ -44,15 +45,18 @@ class FolderPool:
         self.lost: set[str] = set()
         self.refusals: set[str] = set()
         self.looked = time.monotonic()
+        where = os.fspath(run.resolve())
+        if where == os.fspath(shared.path.resolve()):
+            raise SettingError(f"trials.folder: {shared.path} is the run's own; give another")
         self.owner = Owner(shared.path)
         self.beat = ExitStack()
         try:
-            check_alone(shared, learns_from)
+            check_alone(shared, learns_from, where)
         except BaseException:
             self.owner.release()
             raise
         self.search: dict[str, Any] = {
-            **{"project": project(), "learns_from": learns_from, "run": os.fspath(run.resolve())},
+            **{"project": project(), "learns_from": learns_from, "run": where},
             **{"host": socket.gethostname(), "timeout": timeout, "ended": False},
         }
 

@@ -146,7 +146,7 @@ def project() -> str:
     return f"nni-count {metadata.version('nni-count')} of sources {digest.hexdigest()}, torch {torch}"
 
 
-def check_alone(shared: Shared, learns_from: str) -> None:
+def check_alone(shared: Shared, learns_from: str, run: str) -> None:
     """Refuse a folder that another search uses, or has left; its lock is held already, where there are locks.
 
     Raises:
@@ -161,7 +161,7 @@ def check_alone(shared: Shared, learns_from: str) -> None:
             if pulse.still() < 3:
                 raise RunError(f"{shared.path}: {before['run']} on {before['host']} uses it; choose another folder")
             time.sleep(0.2)
-    if before["learns_from"] != learns_from:
+    if (before["learns_from"], before["run"]) != (learns_from, run):
         raise RunError(
             f"{shared.path}: holds trials of {before['run']}, which has not ended; continue that, or remove the folder"
         )

@@ -57,7 +57,10 @@ class Worker:
         while (search := self.shared.search()) is None:
             if self._wait(LONGEST, begun):
                 return None
-        return None if search["ended"] else search
+        if search["ended"]:
+            print(f"{search['run']} has ended; begin the next search in this folder before its workers", flush=True)
+            return None
+        return search
 
     def _wait(self, seconds: float, since: float) -> bool:
         """Wait for a while; whether it has been for long enough."""

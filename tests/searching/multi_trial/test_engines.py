@@ -324,19 +324,23 @@ def test_a_trial_with_which_every_worker_vanishes_fails(pool, place, monkeypatch
 
 
 def test_a_folder_is_one_searchs(pool, place):
-    def another(learns_from):
-        return folder.FolderPool(Shared(place, "trials.folder"), learns_from, place / "other", 1.0)
+    def another(learns_from, run="run"):
+        return folder.FolderPool(Shared(place, "trials.folder"), learns_from, place / run, 1.0)
 
     with pytest.raises(RunError, match=r"shared: process \d+ on .* is running it; wait for its end, or end it"):
         another("those")
     pool.close(KeyboardInterrupt)
     with pytest.raises(RunError, match=r"shared: holds trials of .*run, which has not ended; continue that, or remove"):
         another("those")
+    with pytest.raises(RunError, match=r"shared: holds trials of .*run, which has not ended; continue that, or remove"):
+        another("these", "other")
+    with pytest.raises(SettingError, match=r"trials.folder: .*shared is the run's own; give another"):
+        another("these", ".")
     same = another("these")
     same.begin()
     assert os.listdir(place / "taken") == ["00001-aa@gone.yaml"]  # it may still come
     same.close(None)
-    another("those").close(None)
+    another("those", "other").close(None)
 
 
 def test_a_search_on_another_machine_is_told_by_its_heart(pool, place, monkeypatch):
@@ -370,6 +374,19 @@ def test_a_worker_of_another_version_or_other_data_is_refused_by_both(stand_in, 
     said = [line for line in capsys.readouterr().out.splitlines() if "takes no trials" in line]
     assert len(said) == 3
     assert not os.listdir(place / "waiting")
+
+
+def test_slurm_that_takes_no_job_is_a_line(tmp_path, monkeypatch, architecture):
+    pool = cluster.SlurmPool(tmp_path, tmp_path / "candidate.pkl", HERE)
+
+    def refused(jobs):
+        raise OSError("sbatch: error: invalid partition specified: gpux")
+
+    monkeypatch.setattr(pool.executor, "submit_array", refused)
+    pool.submit("00001-aa", architecture)
+    remedy = "correct --trials.slurm, or wait until it takes jobs, and continue with --resume"
+    with pytest.raises(RunError, match=rf"trials.slurm: no job was taken \(sbatch.*gpux\); {remedy}"):
+        wait_for(lambda: list(pool.ended()) or None)
 
 
 def test_bad_input_is_said_before_the_run_begins(tmp_path, monkeypatch):

@@ -1,0 +1,94 @@
+"""How processes that train together were started, by torchrun, Slurm or Lightning itself, and how they meet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from pytorch_lightning.strategies import DDPStrategy
+
+from nni_count.errors import Interrupted, SettingError
+from nni_count.runs.run import SIGNALS
+
+#: what a process that Lightning has started is told
+TOLD = ("LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOOK = 0.2  # seconds between two looks whether all are there, or a signal is
+
+
+def environment(devices: int, num_nodes: int) -> ClusterEnvironment:
+    """Which of the processes this is, and where they meet; one that trains alone does not ask what others were told.
+
+    Raises:
+        SettingError: what it was told does not fit the settings, or is told by half.
+    """
+    found: ClusterEnvironment = LightningEnvironment()
+    if devices * num_nodes == 1:
+        found.set_global_rank(0)
+        return found
+    try:
+        kind = next((kind for kind in (SLURMEnvironment, TorchElasticEnvironment) if kind.detect()), None)
+        if kind:
+            found = kind()
+            found.validate_settings(devices, num_nodes)
+        else:
+            begun = [name for name in ("RANK", "LOCAL_RANK") if name in os.environ]
+            missing = [name for name in TOLD if name not in os.environ] + ["TORCHELASTIC_RUN_ID"] * ("RANK" in begun)
+            if begun and missing:
+                raise ValueError(f"{begun[0]} is set, {missing[0]} is not")
+        _number(found, devices)
+    except (ValueError, RuntimeError, KeyError) as error:
+        told = f"{error} is not set" if isinstance(error, KeyError) else str(error)
+        remedy = "start it by torchrun, by srun with --ntasks-per-node, or without what they set"
+        raise SettingError(f"devices: {devices}, on {num_nodes} machine(s); {told[:200]}; {remedy}") from error
+    return found
+
+
+def number(devices: int, num_nodes: int) -> int:
+    """Which of the processes this is, from 0; :class:`SettingError` as :func:`environment`."""
+    return _number(environment(devices, num_nodes), devices) if devices * num_nodes > 1 else 0
+
+
+def _number(found: ClusterEnvironment, devices: int) -> int:
+    own = int(found.local_rank())
+    if isinstance(found, LightningEnvironment):  # which knows the other once its strategy has told it
+        return int(found.node_rank()) * devices + own
+    return int(found.global_rank())
+
+
+class Meeting(DDPStrategy):
+    """Lightning's DDP, in which Ctrl-C ends the wait for processes that do not come."""
+
+    def setup_distributed(self) -> None:
+        main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
+        before = {signum: signal.signal(signum, _interrupt) for signum in SIGNALS if main}
+        failed: list[BaseException] = []
+
+        def meet() -> None:
+            try:
+                super(Meeting, self).setup_distributed()
+            except BaseException as error:
+                failed.append(error)
+
+        # torch waits without a look at signals, so another thread does
+        thread = threading.Thread(target=meet, daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(LOOK)
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+        if failed:
+            raise failed[0]
+
+
+def _interrupt(*_: Any) -> None:
+    raise Interrupted("interrupted while it waited for the other processes; start all of them again")

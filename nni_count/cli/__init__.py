@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "doctor": ("nni_count.commands.doctor:doctor", "data set -> what is wrong with it, and its images and points"),
 }
+
+#: by which launchers tell a process which one it is; libraries read some of them when they are imported
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +106,10 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _run(command: str, where: str, options: list[str]) -> int:
+    for name in RANKS:
+        if not os.environ.get(name, "0").isdigit():
+            raise SettingError(f"{name}: is {os.environ[name]!r} here, and what reads it takes a number; unset it")
+
     from nni_count.cli.given import at_home, by_given_name, check
 
     options = at_home(options)

@@ -54,7 +54,7 @@ def answer(error: BaseException, command: str) -> tuple[str, int]:
     again = "start it again" if command == "work" else again
     if isinstance(error, Interrupted):
         return str(error) if command in (*RESUMABLE, "work") else f"interrupted; {again}", 130
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):  # in a class's body
         resumable = "; continue with --resume if the run has a checkpoint" if command in RESUMABLE else ""
         return f"interrupted{resumable}", 130
     if isinstance(error, NNICountError):

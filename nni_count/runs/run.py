@@ -190,7 +190,7 @@ class Stop:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nStopping after this step (Ctrl-C again to stop at once) …", flush=True)
+        print("\nStopping where it can go on later (Ctrl-C again to stop at once) …", flush=True)
 
     def interrupt(self, folder: Path, step: int) -> None:
         """Raise :class:`Interrupted` with the line that tells how to go on."""

@@ -74,11 +74,7 @@ class _Trained:
 
 
 def verify(
-    candidates: Sequence[Architecture],
-    train: Train,
-    folder: Path,
-    verification: Verification,
-    task: Task,
+    candidates: Sequence[Architecture], train: Train, folder: Path, verification: Verification, task: Task
 ) -> Architecture:
     """Train candidates, round after round the better half of them, and return the best.
 

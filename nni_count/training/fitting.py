@@ -60,13 +60,7 @@ class StopAtStep(Callback):
 
 
 def fit(
-    module: Retraining,
-    batches: TrainingData,
-    run: Run,
-    callbacks: list[Callback],
-    compute: Compute,
-    *,
-    resume: bool,
+    module: Retraining, batches: TrainingData, run: Run, callbacks: list[Callback], compute: Compute, *, resume: bool
 ) -> None:
     """Train a network in the folder of a run; its best weights are the module's afterwards, on every device."""
     length = module.length

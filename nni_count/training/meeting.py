@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from typing import Any
 
@@ -20,6 +21,10 @@ from nni_count.runs.run import SIGNALS
 
 #: what a process that Lightning has started is told
 TOLD = ("LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+#: what each machine is told where nobody else starts the processes
+MACHINE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+#: who started the processes of this machine
+PARENT = "NNI_COUNT_PARENT"
 LOOK = 0.2  # seconds between two looks whether all are there, or a signal is
 
 
@@ -34,21 +39,38 @@ def environment(devices: int, num_nodes: int) -> ClusterEnvironment:
         found.set_global_rank(0)
         return found
     try:
-        kind = next((kind for kind in (SLURMEnvironment, TorchElasticEnvironment) if kind.detect()), None)
-        if kind:
-            found = kind()
-            found.validate_settings(devices, num_nodes)
+        if (
+            int(os.environ.get("SLURM_NTASKS", 0)) > 1 and SLURMEnvironment.detect()
+        ):  # of one task, it starts the others
+            found = SLURMEnvironment()
+        elif TorchElasticEnvironment.detect():
+            found = TorchElasticEnvironment()
         else:
-            begun = [name for name in ("RANK", "LOCAL_RANK") if name in os.environ]
-            missing = [name for name in TOLD if name not in os.environ] + ["TORCHELASTIC_RUN_ID"] * ("RANK" in begun)
-            if begun and missing:
-                raise ValueError(f"{begun[0]} is set, {missing[0]} is not")
-        _number(found, devices)
-    except (ValueError, RuntimeError, KeyError) as error:
-        told = f"{error} is not set" if isinstance(error, KeyError) else str(error)
+            _check_told(num_nodes)
+        found.validate_settings(devices, num_nodes)
+        own, total = _number(found, devices), devices * num_nodes
+        told = total if isinstance(found, LightningEnvironment) else found.world_size()
+        if not (0 <= own < total == told and 0 <= found.local_rank() < devices):
+            raise ValueError(f"this is process {own} of {told}, {found.local_rank()} on machine {found.node_rank()}")
+        if "MASTER_ADDR" in os.environ:
+            socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
+        if not 0 < int(os.environ.get("MASTER_PORT", 1)) < 65536:
+            raise ValueError(f"MASTER_PORT is {os.environ['MASTER_PORT']}")
+    except (ValueError, RuntimeError, KeyError, OSError) as error:
+        told = f"MASTER_ADDR is {os.environ['MASTER_ADDR']}" if isinstance(error, OSError) else str(error)
+        told = f"{error} is not set" if isinstance(error, KeyError) else told
         remedy = "start it by torchrun, by srun with --ntasks-per-node, or without what they set"
         raise SettingError(f"devices: {devices}, on {num_nodes} machine(s); {told[:200]}; {remedy}") from error
     return found
+
+
+def _check_told(num_nodes: int) -> None:
+    """Raise a ValueError where it is told by half that somebody else starts the processes."""
+    begun = [name for name in ("RANK", "LOCAL_RANK") if name in os.environ]
+    expected = TOLD if begun else MACHINE if num_nodes > 1 else ()
+    missing = [name for name in expected if name not in os.environ] + ["TORCHELASTIC_RUN_ID"] * ("RANK" in begun)
+    if missing:
+        raise ValueError(f"{begun[0]} is set, {missing[0]} is not" if begun else f"{missing[0]} is not set")
 
 
 def number(devices: int, num_nodes: int) -> int:
@@ -64,7 +86,15 @@ def _number(found: ClusterEnvironment, devices: int) -> int:
 
 
 class Meeting(DDPStrategy):
-    """Lightning's DDP, in which Ctrl-C ends the wait for processes that do not come."""
+    """Lightning's DDP, in which Ctrl-C ends the wait for processes that do not come; so does the end of the one that
+    started this one.
+    """
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.parent = os.environ.get(PARENT) if "LOCAL_RANK" in os.environ else None
+        if self.parent is None:
+            os.environ[PARENT] = str(os.getpid())
 
     def setup_distributed(self) -> None:
         main = threading.current_thread() is threading.main_thread()  # signals are not ours elsewhere
@@ -82,6 +112,8 @@ class Meeting(DDPStrategy):
         thread.start()
         try:
             while thread.is_alive():
+                if self.parent and str(os.getppid()) != self.parent:
+                    _interrupt()
                 thread.join(LOOK)
         finally:
             for signum, handler in before.items():

@@ -19,6 +19,11 @@ import nni_count.cli as cli
 from nni_count.errors import DataError, Interrupted
 
 
+def in_a_class(*_):
+    """As Python up to 3.11 tells it."""
+    raise RuntimeError("Error calling __set_name__ on 'Field' instance") from KeyboardInterrupt()
+
+
 def cv2_memory():
     cv2.resize(np.zeros((4, 4), np.uint8), (2**20, 2**20))
 
@@ -55,6 +60,7 @@ def full(*_, **__):
         ),
         (raising(KeyboardInterrupt()), "retrain", 130, "interrupted; continue with --resume if the run"),
         (raising(KeyboardInterrupt()), "predict", 130, "error: interrupted\n"),
+        (in_a_class, "predict", 130, "error: interrupted\n"),
         (lambda *_: os.kill(os.getpid(), signal.SIGTERM), "doctor", 130, "error: interrupted\n"),
         (raising(Interrupted("runs/x: interrupted after step 3")), "retrain", 130, "interrupted after step 3"),
         (raising(Interrupted("x/search: continue with --resume")), "demo", 130, "interrupted; run it again in another"),

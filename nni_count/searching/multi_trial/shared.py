@@ -50,6 +50,11 @@ class Shared:
             self.path / name for name in ("waiting", "taken", "done", "beats", "refused", "work")
         )
         self.candidate = self.path / "candidate.pkl"
+        folders = {self.waiting, self.taken, self.done, self.beats, self.refused, self.work}
+        for file in (*folders, self.candidate, self.path / "search.json"):
+            inside = file != self.work and file.is_dir() and [one for one in file.iterdir() if one.is_dir()]
+            if inside or (file.exists() and file.is_dir() != (file in folders)):
+                raise SettingError(f"{setting}: {inside[0] if inside else file} is none of ours; give another folder")
 
     def begin(self, search: dict[str, Any]) -> None:
         """Say what is searched; workers begin with it."""
@@ -60,7 +65,12 @@ class Shared:
     def search(self) -> dict[str, Any] | None:
         """What :meth:`begin` said last; None before."""
         file = self.path / "search.json"
-        return read_state(file, "project", "learns_from", "run", "host", "timeout", "ended") if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return read_state(file, "project", "learns_from", "run", "host", "timeout", "ended")
+        except RunError as error:
+            raise RunError(f"{file}: is damaged; remove what is in the folder, or give another") from error
 
     @staticmethod
     def clear(place: Path) -> None:

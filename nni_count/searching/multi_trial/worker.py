@@ -141,9 +141,11 @@ class Worker:
             raise
         finally:
             process.kill()
-        if not mine.exists():
+        if not mine.exists():  # another has it, or the search wants it no more
             process.result.unlink(missing_ok=True)
-        elif isinstance(outcome, str):
+            print(f"trial {name}: is another's by now, or no longer wanted", flush=True)
+            return
+        if isinstance(outcome, str):
             write_state(done, {"failed": outcome})
         else:
             process.result.replace(done)

@@ -5,6 +5,7 @@ import csv
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -413,6 +414,20 @@ def test_bad_input_is_said_before_the_run_begins(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r'trials.engine: slurm needs submitit; pip install "nni-count\[slurm\]"'):
         run(out, "slurm")
+
+    for name in ("waiting/inside", "candidate.pkl", "search.json"):
+        (tmp_path / "strange" / name).mkdir(parents=True)
+        with pytest.raises(SettingError, match=rf"folder: .*strange.{name} is none of ours; give another folder"):
+            Shared(tmp_path / "strange", "folder")
+        shutil.rmtree(tmp_path / "strange")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "waiting").write_text("")
+    with pytest.raises(SettingError, match="waiting is none of ours; give another folder"):
+        Shared(tmp_path / "strange", "folder")
+    (tmp_path / "strange" / "waiting").unlink()
+    (tmp_path / "strange" / "search.json").write_text("{")
+    with pytest.raises(RunError, match=r"search.json: is damaged; remove what is in the folder, or give another"):
+        Shared(tmp_path / "strange", "folder").search()
 
     def refused(**_):
         raise OSError(30, "Read-only file system")

@@ -58,7 +58,7 @@ RECIPES = {
     "stem 2, crops of 256, map 8, 8 a step": f"{COARSE} --batch_size 8",
     "stem 4, crops of 256, map 8": "--network.stem_stride 4 --network.map_stride 8 --crop_size 256",
     "stem 2, crops of 384, map 8": f"{COARSE} --crop_size 384",
-    "stem 2, crops of 256, map 8, 8e-3": f"{COARSE} --learning_rate 8e-3",
+    "stem 2, crops of 256, map 8, rate 8e-3": f"{COARSE} --learning_rate 8e-3",
     "stem 2, crops of 256, map 8, sizes": f"{COARSE} --augmentation.scale [0.75,1.5]",
     "stem 2, crops of 256, map 16": f"{WIDE} --network.map_stride 16",
 }
@@ -120,8 +120,10 @@ def report(rows: list[dict[str, Any]]) -> str:
             continue
         own, base = np.array(pairs).T
         ratio = np.log(own / base)
-        low, high = np.exp(mean_interval(ratio)) - 1 if len(pairs) > 1 else (np.nan, np.nan)
-        beside = "" if recipe == BASE else f"{np.exp(ratio.mean()) - 1:+.1%} ({low:+.1%} to {high:+.1%})"
+        beside = "" if recipe == BASE else f"{np.exp(ratio.mean()) - 1:+.1%}"
+        if beside and len(pairs) > 1:
+            low, high = np.exp(mean_interval(ratio)) - 1
+            beside += f" ({low:+.1%} to {high:+.1%})"
         steps = np.mean([row["steps"] for row in mine])
         lines.append(f"| {recipe} | {len(pairs)} | {own.mean():.1f} | {beside} | {steps:,.0f} |")
     return "\n".join(lines)

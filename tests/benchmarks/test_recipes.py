@@ -13,7 +13,9 @@ def test_what_a_recipe_says_takes_the_place_of_what_all_have():
     for recipe in RECIPES:
         given = settings(recipe)
         assert given.count("--learning_rate") == 1
-        assert given[given.index("--learning_rate") + 1] == ("4e-3" if "rate" not in recipe[:4] else recipe[5:])
+        assert given[given.index("--learning_rate") + 1] == (
+            recipe.rpartition("rate ")[2][:4] if "rate " in recipe else "4e-3"
+        )
 
 
 def test_differences_are_those_on_the_same_seeds():

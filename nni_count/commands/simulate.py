@@ -148,12 +148,7 @@ def _made(name: str, settings: Mapping[str, Any]) -> Strategy:
 
 
 def _searches(
-    plans: Mapping[str, Plan],
-    space: ModelSpace,
-    answers: Answers,
-    seeds: int,
-    trials: int,
-    processes: int | None,
+    plans: Mapping[str, Plan], space: ModelSpace, answers: Answers, seeds: int, trials: int, processes: int | None
 ) -> Iterator[Found]:
     """The searches of all seeds of one strategy, then of the next."""
     from joblib import Parallel, delayed

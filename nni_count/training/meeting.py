@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from functools import cache
 from typing import Any
 
 from pytorch_lightning.plugins.environments import (
@@ -39,9 +40,8 @@ def environment(devices: int, num_nodes: int) -> ClusterEnvironment:
         found.set_global_rank(0)
         return found
     try:
-        if (
-            int(os.environ.get("SLURM_NTASKS", 0)) > 1 and SLURMEnvironment.detect()
-        ):  # of one task, it starts the others
+        tasks = int(os.environ.get("SLURM_NTASKS", 0))  # where it is one, that starts the others
+        if tasks > 1 and SLURMEnvironment.detect():
             found = SLURMEnvironment()
         elif TorchElasticEnvironment.detect():
             found = TorchElasticEnvironment()
@@ -49,19 +49,27 @@ def environment(devices: int, num_nodes: int) -> ClusterEnvironment:
             _check_told(num_nodes)
         found.validate_settings(devices, num_nodes)
         own, total = _number(found, devices), devices * num_nodes
-        told = total if isinstance(found, LightningEnvironment) else found.world_size()
-        if not (0 <= own < total == told and 0 <= found.local_rank() < devices):
-            raise ValueError(f"this is process {own} of {told}, {found.local_rank()} on machine {found.node_rank()}")
-        if "MASTER_ADDR" in os.environ:
-            socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
-        if not 0 < int(os.environ.get("MASTER_PORT", 1)) < 65536:
-            raise ValueError(f"MASTER_PORT is {os.environ['MASTER_PORT']}")
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        told = f"MASTER_ADDR is {os.environ['MASTER_ADDR']}" if isinstance(error, OSError) else str(error)
-        told = f"{error} is not set" if isinstance(error, KeyError) else told
+        world = total if isinstance(found, LightningEnvironment) else found.world_size()
+        if not (0 <= own < total == world and 0 <= found.local_rank() < devices):
+            raise ValueError(f"this is process {own} of {world}, {found.local_rank()} on machine {found.node_rank()}")
+        _check_place(os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT"))
+    except (ValueError, RuntimeError, KeyError) as error:
+        told = f"{error} is not set" if isinstance(error, KeyError) else str(error)[:200]
         remedy = "start it by torchrun, by srun with --ntasks-per-node, or without what they set"
-        raise SettingError(f"devices: {devices}, on {num_nodes} machine(s); {told[:200]}; {remedy}") from error
+        raise SettingError(f"devices: {devices}, on {num_nodes} machine(s); {told}; {remedy}") from error
     return found
+
+
+@cache
+def _check_place(address: str | None, port: str | None) -> None:
+    """Raise a ValueError where nobody can meet there; it asks the network, so once is enough."""
+    if port and not 0 < int(port) < 65536:
+        raise ValueError(f"MASTER_PORT is {port}")
+    try:
+        if address:
+            socket.getaddrinfo(address, None)
+    except OSError as error:
+        raise ValueError(f"MASTER_ADDR is {address}, which is not known here") from error
 
 
 def _check_told(num_nodes: int) -> None:
@@ -118,8 +126,8 @@ class Meeting(DDPStrategy):
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
-        if failed:
-            raise failed[0]
+        for error in failed:
+            raise error
 
 
 def _interrupt(*_: Any) -> None:

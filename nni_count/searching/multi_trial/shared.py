@@ -50,15 +50,15 @@ class Shared:
             self.path / name for name in ("waiting", "taken", "done", "beats", "refused", "work")
         )
         self.candidate = self.path / "candidate.pkl"
-        folders = {self.waiting, self.taken, self.done, self.beats, self.refused, self.work}
-        for file in (*folders, self.candidate, self.path / "search.json"):
+        self.places = (self.waiting, self.taken, self.done, self.beats, self.refused, self.work)
+        for file in (*self.places, self.candidate, self.path / "search.json"):
             inside = file != self.work and file.is_dir() and [one for one in file.iterdir() if one.is_dir()]
-            if inside or (file.exists() and file.is_dir() != (file in folders)):
+            if inside or (file.exists() and file.is_dir() != (file in self.places)):
                 raise SettingError(f"{setting}: {inside[0] if inside else file} is none of ours; give another folder")
 
     def begin(self, search: dict[str, Any]) -> None:
         """Say what is searched; workers begin with it."""
-        for place in (self.waiting, self.taken, self.done, self.beats, self.refused, self.work):
+        for place in self.places:
             place.mkdir(exist_ok=True)
         write_state(self.path / "search.json", search)
 

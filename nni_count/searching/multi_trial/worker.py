@@ -125,23 +125,22 @@ class Worker:
         return self.shared.taken / f"{name}@{self.name}.yaml"
 
     def _train(self, name: str) -> None:
-        begun, looked = time.monotonic(), time.monotonic()
+        begun = looked = time.monotonic()
         mine, done = self._mine(name), self.shared.done / f"{name}.json"
         process = Process(self.shared.work / f"{name}@{self.name}.json", self.shared.candidate, mine)
         try:
             while (outcome := process.outcome()) is None:
                 self._wait(LOOK, begun)
                 if time.monotonic() - looked > LONGEST:
-                    looked = time.monotonic()
                     if not mine.exists():
-                        print(f"trial {name}: is another's by now, or no longer wanted", flush=True)
-                        return
+                        break
+                    looked = time.monotonic()
         except Interrupted:
             move(mine, self.shared.waiting / f"{name}.yaml")
             raise
         finally:
             process.kill()
-        if not mine.exists():  # another has it, or the search wants it no more
+        if not mine.exists():
             process.result.unlink(missing_ok=True)
             print(f"trial {name}: is another's by now, or no longer wanted", flush=True)
             return

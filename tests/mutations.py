@@ -15,6 +15,8 @@ import torch
 import yaml
 from scipy.io import loadmat, savemat
 
+from nni_count.data.readers.matlab import _unpack
+
 #: would leave a file of this name, or import a module that nothing needs, if anything were run
 PAYLOAD = {"class_path": "os.system", "init_args": {"command": "touch PWNED"}}
 WORDS = [
@@ -162,6 +164,7 @@ def xml_tree(data, draw):
 
 
 def mat_tree(data, draw):
+    data = _unpack(data)  # scipy does not outlive all that was changed before
     found = {key: value for key, value in loadmat(BytesIO(data)).items() if key[0] != "_"}
     odd = [
         *(np.zeros((0, 0)), np.zeros((0, 2)), np.zeros((3, 3)), np.array(5), np.full((4, 2), np.nan), np.array("text")),

@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 25
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MATRIX, COMPRESSED = 14, 15  # kinds of elements in a version 5 file
 NUMBERS = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
-CELL, STRUCT, OBJECT, SPARSE, OPAQUE = 1, 2, 3, 5, 17  # classes of arrays
+CELL, STRUCT, OBJECT, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 5, 16, 17  # classes of arrays
 
 
 @contextmanager
@@ -104,7 +104,9 @@ def _load_version_5(data: bytes, key: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _unpack(data: bytes) -> bytes:
-    """The file with its variables decompressed, every declared size checked: what scipy then allocates is bounded."""
+    """The file with its variables decompressed, without sparse ones, whose indices scipy believes; every declared size
+    is checked, so that what scipy then allocates is bounded.
+    """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise ValueError("no header of version 5")
@@ -118,10 +120,9 @@ def _unpack(data: bytes) -> bytes:
             element = engine.decompress(element[8:], MAX_BYTES)
             if engine.unconsumed_tail or len(result) + len(element) > 2 * MAX_BYTES:
                 raise ValueError(f"unpacks to more than {MAX_BYTES >> 20} MiB")
-        for kind, content in _elements(memoryview(element), order):
-            if kind == MATRIX:
-                _check_array(content, order, 0)
-        result += element
+        arrays = [content for kind, content in _elements(memoryview(element), order) if kind == MATRIX]
+        if SPARSE not in [_check_array(content, order, 0) for content in arrays]:
+            result += element
     return bytes(result)
 
 
@@ -140,16 +141,17 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         position = end
 
 
-def _check_array(content: memoryview, order: str, depth: int) -> None:
-    """Refuse an array that declares more cells than it has, before anybody makes room for them."""
+def _check_array(content: memoryview, order: str, depth: int) -> int:
+    """The class of an array; one that declares more than it has is refused, before anybody makes room for it."""
     if not content:
-        return
+        return 0
     if depth > 16:
         raise ValueError("arrays nested too deeply")
     elements = _elements(content, order)
     (_, flags), (_, dimensions) = next(elements), next(elements)
-    kind = struct.unpack_from(order + "I", flags)[0] & 0xFF
-    cells = 0 if kind == OPAQUE else math.prod(value for (value,) in struct.iter_unpack(order + "I", dimensions))
+    word = struct.unpack_from(order + "I", flags)[0]
+    kind, parts = word & 0xFF, 1 + (word >> 11 & 1)  # with the imaginary ones, for which scipy does not look
+    cells = 1 if kind == OPAQUE else math.prod(value for (value,) in struct.iter_unpack(order + "I", dimensions))
     heading = {STRUCT: 3, OBJECT: 4}.get(kind, 1)  # name, (class,) length of field names, field names
     before = b"", b""
     for _ in range(heading if kind != OPAQUE else 0):
@@ -157,13 +159,15 @@ def _check_array(content: memoryview, order: str, depth: int) -> None:
     if kind in (STRUCT, OBJECT):
         (length,) = struct.unpack_from(order + "I", before[0])
         cells *= len(before[1]) // max(1, length)
-    children = 0
-    for child, inner in elements:
-        if child == MATRIX:
-            children += 1
-            _check_array(inner, order, depth + 1)
-    if kind != SPARSE and cells > (children if kind in (CELL, STRUCT, OBJECT) else len(content)):
+    inner = list(elements)
+    children = [part for child, part in inner if child == MATRIX]
+    if SPARSE in [_check_array(child, order, depth + 1) for child in children]:
+        raise ValueError("has a sparse matrix in it")  # scipy believes its indices
+    cells = {FUNCTION: 1, SPARSE: 0}.get(kind, cells)
+    plain = kind not in (CELL, STRUCT, SPARSE, OBJECT, FUNCTION, OPAQUE)
+    if cells > (len(content) if plain else len(children)) or (plain and parts > len(inner) - len(children)):
         raise ValueError("declares more than it holds")
+    return kind
 
 
 def _load_hdf5(path: Path, key: str) -> tuple[dict[str, Any], list[str]]:

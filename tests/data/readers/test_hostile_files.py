@@ -96,6 +96,7 @@ HUGE = {
     "cells": array(1, (1 << 30, 1)),
     "cells with one in them": array(1, (1 << 28, 1), array(6, (0, 0), name=b"")),
     "numbers": array(6, (1 << 30, 2), element(9, bytes(16))),
+    "numbers without their imaginary parts": array(6 | 0x800, (3, 2), element(9, bytes(48))),
     "a struct": array(2, (1 << 28, 1), element(5, struct.pack("<I", 2)), element(1, b"a\0")),
     "a struct of many fields": array(
         2, (100_000, 1), element(5, struct.pack("<I", 1)), element(1, b"a" * 100_000), *[element(14, b"")] * 100_000
@@ -118,6 +119,22 @@ def test_a_mat_that_declares_more_than_it_holds_is_refused(tmp_path):
         assert line.startswith(f"{path}: not a readable .mat file (")
         assert "MemoryError" not in line
         assert ("unpacks to more" if "bomb" in path.name else "declares more") in line
+
+
+def test_a_sparse_matrix_is_not_read_and_what_is_beside_it_is(tmp_path):
+    numbers = [
+        element(5, struct.pack("<2I", 1 << 30, 1)),
+        element(5, struct.pack("<3I", 0, 1, 2)),
+        element(9, bytes(16)),
+    ]
+    sparse, points = array(5, (2, 2), *numbers, name=b"sparse"), array(6, (1, 2), element(9, bytes(16)))
+    path = write_version_5(tmp_path / "a.mat", sparse, points)
+    assert load_mat(path, "annPoints").tolist() == [[0, 0]]
+    with pytest.raises(DataError, match=r"no variable 'sparse' \(found: annPoints\)"):
+        load_mat(path, "sparse")
+    nested = array(1, (1, 1), array(5, (2, 2), *numbers, name=b""))
+    with pytest.raises(DataError, match="has a sparse matrix in it"):
+        load_mat(write_version_5(tmp_path / "b.mat", nested), "annPoints")
 
 
 def test_nested_without_end_is_refused(tmp_path):

@@ -89,7 +89,7 @@ def doctor(*, data: DataSetting, out: str | Path | None = None) -> dict[str, Any
         looks += good
     pairs = examination.pairs_across(looks, list(splits))
     for look in looks:
-        findings += examination.check_look(look, dataset.turned if dataset else ())
+        findings += examination.check_look(look, dataset.turned if dataset else {})
     findings += check_counts([look.where for look in looks], [look.sample.count for look in looks])
     findings += examination.check_duplicates(looks)
     findings += examination.check_pairs_across(pairs, {split: facts["images"] for split, facts in splits.items()})

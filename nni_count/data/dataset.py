@@ -77,8 +77,8 @@ class Dataset(ABC):
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
         self.leave_out = leave_out and Path(leave_out)
         self.frame, self.white, self.page = frame, white, page
-        #: photos that their camera turned, of which nothing tells on what their points were set
-        self.turned: set[Path] = set()
+        #: photos that their camera turned, and on what their points are set, as ``prepare`` tells it
+        self._turned: dict[Path | None, str] = {}
         #: faults found so far while they are collected, else None: the first one is raised
         self.faults: list[DataError] | None = None
         self._parts: dict[str, list[Sample]] = {}
@@ -171,10 +171,22 @@ class Dataset(ABC):
                 done = {"clamp": "moved to the border", "drop": "left out", "keep": "kept"}[self.outside]
                 what = f"{self._number_outside} points lie outside their image; {done}"
                 warnings.warn(f"{self.root} ({part}): {what} (--data.outside clamp, drop or keep)", stacklevel=3)
-            if turned := {sample.path for sample in self._parts[part]} & self.turned:
-                first = min(str(path) for path in turned)
-                warnings.warn(f"{self.root} ({part}): {len(turned)} photos, such as {first}, {TURNED}", stacklevel=3)
+            for frame, words in TURNED.items():
+                paths = {sample.path for sample in self._parts[part] if self.turned.get(sample.path) == frame}
+                if paths:
+                    what = f"{len(paths)} photos, such as {min(map(str, paths))}, {words}"
+                    warnings.warn(f"{self.root} ({part}): {what}", stacklevel=3)
         return self._parts[part]
+
+    @property
+    def turned(self) -> dict[Path | None, str]:
+        """Photos that their camera turned, of which nothing tells on what their points were set, and what is assumed:
+        that of the photos of which the annotated size tells it, where there are some.
+        """
+        known = set(self._turned.values()) - set(TURNED)
+        return {
+            path: frame for path, frame in self._turned.items() if frame in TURNED and f"{frame} by size" not in known
+        }
 
     def everything(self) -> list[Sample]:
         """The samples of all parts."""
@@ -236,7 +248,7 @@ class Dataset(ABC):
             name, path, points, read, size=size, roi=roi, group=group, labels=labels, **how
         )
         self._number_outside += number
-        self.turned |= {path} if turned else set()
+        self._turned |= {path: turned} if turned else {}
         return sample
 
     def check_pairs(

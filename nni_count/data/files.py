@@ -121,7 +121,7 @@ class Images:
         not here, as those of another machine; those that are here may be left out.
         """
         *folders, last = ["", *(part for part in re.split(r"[/\\]", as_seen(name)) if part not in ("", ".", ".."))]
-        stem = PurePosixPath(last).stem if PurePosixPath(last).suffix in IMAGE_SUFFIXES else last
+        stem = as_seen(PurePosixPath(last).stem) if PurePosixPath(last).suffix in IMAGE_SUFFIXES else last
         ranks = {path: self._rank(path, name, folders[1:], last) for path in self._by_stem.get(stem, [])}
         best = min((rank for rank in ranks.values() if rank), default=None)
         return [path for path, rank in ranks.items() if rank == best and rank]

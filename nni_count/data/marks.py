@@ -13,6 +13,8 @@ from nni_count.data.headers import image_size
 from nni_count.errors import DataError
 
 DOT = 2  # pixels that a dot may have; what is larger is the mask of a thing
+FULL = 9  # pixels of one that is none of several dots side by side, where it fills most of its rectangle
+VOID = (192, 224, 224)  # BGR of the palette's 255 in VOC's masks, with which things are outlined
 MOST_VALUES = 1 << 16
 
 
@@ -20,31 +22,39 @@ def read_marks(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     """The points of an image of marks, ``(N, 2)``, and its width and height.
 
     What is not 0 is marked: neighbours of one value or colour are a thing each, so that things that touch may have a
-    number each. Where half of the marks or more are larger than two pixels a thing is counted once, in its middle; else
-    every pixel is one. Values are taken as they are, of any depth; in an image of layers, what is not transparent is
-    marked.
+    number each; the outlines of VOC's masks are left out. Where half of the marks or more are larger than two pixels a
+    thing is counted once, in its middle; else every pixel is one. Values are taken as they are, of any depth; in an
+    image of layers, what is not transparent is marked.
 
     Raises:
         DataError: it cannot be read, has several pages or was saved with loss; nearly all of it is marked, as where the
-            background is white; or its marks are blurred, so that they have no one value.
+            background is white; its marks are blurred, so that they have no one value; or only some are dots.
     """
     size = image_size(path)
     values, _ = read_values(path)
     shares = np.bincount(values.ravel()) / values.size
     if not shares[0] or shares[1:].max(initial=0) > 0.5:
         raise DataError(f"{path}: its background is not 0 (black); save the marks on black, perhaps inverted")
-    areas, centres = [np.zeros(0)], [np.zeros((0, 2))]
+    areas, filled, centres = [np.zeros(0)], [np.zeros(0)], [np.zeros((0, 2))]
     for number, where in enumerate(find_objects(values), 1):
         rows, columns = where
         _, _, facts, middles = cv2.connectedComponentsWithStats((values[where] == number).astype(np.uint8))
         areas.append(facts[1:, cv2.CC_STAT_AREA])
+        filled.append(areas[-1] / (facts[1:, cv2.CC_STAT_WIDTH] * facts[1:, cv2.CC_STAT_HEIGHT]))
         centres.append(middles[1:] + np.array([columns.start + 0.5, rows.start + 0.5]))
     number, _, facts, _ = cv2.connectedComponentsWithStats((values > 0).astype(np.uint8))
-    typical = np.median(np.concatenate(areas)) if number > 1 else 0
+    sizes = np.concatenate(areas)
+    typical = np.median(sizes) if number > 1 else 0
     if number > 1 and typical <= DOT < np.median(facts[1:, cv2.CC_STAT_AREA]) and len(shares) > 3:
         raise DataError(f"{path}: its marks are blurred, of {len(shares) - 1} values; save them black and white")
     if typical > DOT:
         return np.concatenate(centres), size
+    things = int(((sizes >= FULL) & (np.concatenate(filled) > 0.6)).sum())
+    if things:
+        raise DataError(
+            f"{path}: {things} of its {len(sizes)} marks, of up to {sizes.max():.0f} pixels, are no dots as the others "
+            "are; remove what is no mark, or make all of one kind"
+        )
     rows, columns = np.nonzero(values)
     return np.stack([columns, rows], 1) + 0.5, size
 
@@ -60,6 +70,7 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise DataError(f"{path}: has {pages} pages; save the marks as an image of one")
+        palette = image.mode == "P"
         if image.format == "JPEG":
             raise DataError(f"{path}: is a JPEG, which blurs marks; save them as PNG")
     try:
@@ -74,6 +85,8 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
     clear = pixels[:, :, 3:] == 0
     pixels = pixels[:, :, :3]
     marked = ~clear[:, :, 0] if clear.any() else (pixels != 0).any(2)
+    if palette:
+        marked &= (pixels != VOID).any(2)
     colours = np.zeros(int(marked.sum()), np.int64)
     for channel in range(pixels.shape[2]):
         kinds, places = np.unique(pixels[:, :, channel][marked], return_inverse=True)

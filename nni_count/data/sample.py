@@ -17,11 +17,14 @@ from nni_count.errors import DataError, SettingError
 #: ImageNet's mean, which a network sees as 0
 MEAN_COLOUR = (124, 116, 104)
 
-#: what is said of photos of which nothing tells on what their points were set
-TURNED = (
-    "are marked as turned by their camera (EXIF); points are taken to be set on the stored pixels "
-    "(--data.frame stored); give --data.frame shown if they were set on the photo as viewers show it"
-)
+#: what is said of photos of which nothing tells on what their points were set, by what is then assumed
+TURNED = {
+    "stored": "are marked as turned by their camera (EXIF); points are taken to be set on the stored pixels "
+    "(--data.frame stored); give --data.frame shown if they were set on the photo as viewers show it",
+    "shown": "are marked as turned by their camera (EXIF); points are taken to be set on the photo as viewers show it "
+    "(--data.frame shown), as by most tools that write a size; give --data.frame stored if they were set on the stored "
+    "pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,10 @@ def prepare(
     frame: str | None = None,
     white: int | None = None,
     page: int | None = None,
-) -> tuple[Sample, int, bool]:
-    """A sample of an image file, how many of its points lay outside, and whether its camera turned it (EXIF) and
-    nothing tells whether its points were set on the stored pixels, for which they are then taken; see
-    :meth:`nni_count.data.Dataset.sample`.
+) -> tuple[Sample, int, str]:
+    """A sample of an image file, how many of its points lay outside, and on what they are taken to be set where its
+    camera turned it (EXIF): one of :data:`TURNED`, with ``by size`` where the annotation tells it by its size, and
+    nothing where ``frame`` does; see :meth:`nni_count.data.Dataset.sample`.
     """
     points = np.asarray(points, np.float64).reshape(-1, 2)  # readers of other packages give lists
     if not np.isfinite(points).all():
@@ -201,5 +204,6 @@ def prepare(
         points, kinds = points[chosen], None if kinds is None else kinds[chosen]
     if scaled or roi is not None:
         read = partial(read_prepared, read, scaled, roi)
-    told = frame is not None or size is not None  # tools that write a size show photos as viewers do
-    return Sample(name, points, read, path, roi, group, kinds), number, turn > 1 and not told
+    told = size is not None and sizes["stored"] != sizes["shown"]
+    where = by_size + " by size" * told if turn > 1 and frame is None else ""
+    return Sample(name, points, read, path, roi, group, kinds), number, where

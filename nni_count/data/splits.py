@@ -60,7 +60,7 @@ def pick(samples: Sequence[Sample], list_file: Path, root: Path) -> list[Sample]
     """The samples that a text file lists, in its order: an image a line, and nothing but images.
 
     An image is written as its path from the data set's root, its file name, or its name without suffix; capitals and
-    the Unicode form need not agree, where that leaves no doubt.
+    the Unicode form need not agree, and folders before it may be those of another machine, where that leaves no doubt.
 
     Raises:
         DataError: the list names an image that is missing, or was named before, or fits several.
@@ -80,6 +80,9 @@ def pick(samples: Sequence[Sample], list_file: Path, root: Path) -> list[Sample]
     for number, line in read_lines(list_file):
         name = line.replace("\\", "/").removeprefix("./")
         found = names.get(name) or names.get(name.strip()) or alike.get(as_seen(name), {})
+        while not found and "/" in name:  # folders of another machine
+            name = name.partition("/")[2]
+            found = alike.get(as_seen(name), {})
         if len(found) != 1:
             what = f"fits {len(found)} images; write its path from {root}" if found else f"is no image of {root}"
             what += ", and there are no comments in lists" if not found and line.startswith("#") else ""

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import cv2
@@ -257,6 +258,26 @@ def test_points_follow_a_photo_however_its_camera_was_held(tmp_path, orientation
         report = doctor(data=folder)
         assert [finding["where"] for finding in report["warnings"] + report["faults"] if finding["kind"] == "turned"]
         assert not any("is y given first" in finding["message"] for finding in report["faults"])
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_a_size_that_is_that_of_both_frames_tells_nothing(tmp_path, orientation):
+    """Points are taken to be on the photo as viewers show it, with a word where the size of no other photo tells so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(marked()).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "b.csv").write_text("image,x,y,image_width,image_height\na.png,4,5,64,48\n")
+    with pytest.warns(UserWarning, match=r"a.png, are marked as turned .* as viewers show it \(--data.frame shown\)"):
+        (sample,) = open_data(tmp_path).samples("all")
+    np.testing.assert_array_equal(sample.points, [[4, 5]])
+    exif[0x0112] = 6
+    Image.fromarray(marked()).save(tmp_path / "c.png", exif=exif)
+    (tmp_path / "b.csv").write_text("image,x,y,image_width,image_height\na.png,4,5,64,48\nc.png,4,5,48,64\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = open_data(tmp_path)
+        assert [sample.points.tolist() for sample in dataset.samples("all")] == [[[4, 5]]] * 2
+    assert not dataset.turned
 
 
 def test_a_file_larger_than_the_memory_is_refused(tmp_path, monkeypatch):

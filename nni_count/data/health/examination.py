@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +88,16 @@ def _look(split: str, sample: Sample) -> Look | Finding:
     return Look(split, sample, width, height, grey, digest, perceptual_hash(image), word)
 
 
-def check_look(look: Look, turned: Container[Path | None]) -> list[Finding]:
-    """What is suspicious about one image and its points; ``turned`` are photos whose points may be set either way."""
+def check_look(look: Look, turned: Mapping[Path | None, str]) -> list[Finding]:
+    """What is suspicious about one image and its points; ``turned`` are photos whose points may be set either way, by
+    what is assumed.
+    """
     findings = check_points(look.where, look.sample.points, look.width, look.height)
     if look.sample.path in turned:
         kept = [finding for finding in findings if finding.kind not in ("swapped", "outside")]
         fits = len(kept) == len(findings)
-        findings = [*kept, Finding("turned", look.where, TURNED, fault=not fits, amount=look.outside)]
+        words = TURNED[turned[look.sample.path]]
+        findings = [*kept, Finding("turned", look.where, words, fault=not fits, amount=look.outside)]
     return [*findings, Finding("transparent", look.where, look.word)] if look.word else findings
 
 

@@ -56,12 +56,15 @@ class Clicks(LabelledData):
             try:
                 point = (table.number(x), table.number(y)) if x or y else None
                 if any(size):
-                    told = (int(size[0]), int(size[1]))
+                    width, height = map(table.number, size)
+                    if width % 1 or height % 1:
+                        raise ValueError("no pixels")
+                    told = (int(width), int(height))
                     if sizes.setdefault(image, told) != told:
                         raise table.fault(number, f"the size of {image} as in a line before")
             except ValueError:
-                if any(size) and not all(size):
-                    raise table.fault(number, f"both {' and '.join(SIZE)}, or neither") from None
+                if any(size):
+                    raise table.fault(number, f"both {' and '.join(SIZE)} in whole pixels, or neither") from None
                 image = ""
             if not image or len(cells) > len(table.header):
                 raise table.fault(number, "image, x and y")

@@ -15,7 +15,8 @@ from nni_count.data.sample import Sample
 from nni_count.errors import DataError
 
 PLACES = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
-HEAD = re.compile("nose|eye|ear|head")
+#: words in the names of keypoints of a head, such as "left_eye", "leftEye" and "Nose", and not "rear_wheel"
+HEAD = re.compile("(left|right)?(nose|eye|ear|head)s?")
 
 
 class COCO(LabelledData):
@@ -118,14 +119,18 @@ class COCO(LabelledData):
 def _centre(thing: dict[str, Any], kind: dict[str, Any]) -> np.ndarray | None:
     joints = as_points(thing.get("keypoints") or [], 3)  # x, y, and 0 where it is not marked
     names = kind.get("keypoints") or []
-    of_head = np.array([index < len(names) and HEAD.search(names[index]) is not None for index in range(len(joints))])
-    for chosen in (of_head.astype(bool) & (joints[:, 2] > 0), joints[:, 2] > 0):
+    of_head = np.array([index < len(names) and _is_of_head(names[index]) for index in range(len(joints))], bool)
+    for chosen in (of_head & (joints[:, 2] > 0), joints[:, 2] > 0):
         if chosen.any():
             return np.asarray(joints[chosen, :2].mean(0))
     if not isinstance(thing.get("bbox") or None, list):
         return None
     x, y, width, height = map(as_number, thing["bbox"])
     return np.array([x + width / 2, y + height / 2])
+
+
+def _is_of_head(name: str) -> bool:
+    return any(HEAD.fullmatch(word.lower()) for word in re.findall("[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name))
 
 
 def _documents(root: Path) -> list[Path]:

@@ -31,7 +31,7 @@ class LabelMe(LabelledData):
     def read_all(self) -> list[Sample]:
         documents, folder = _documents(self.root), self.image_folder()
         images = find_images(folder)
-        names = self.check_pairs(images, documents, folder, next(iter(documents.values()), folder).parent)
+        names = self.check_pairs(images, documents, folder, next((path.parent for path in documents.values()), folder))
 
         def make(name: str) -> Sample:
             path = documents[name]

@@ -101,6 +101,10 @@ def blurred():
         (255 - 255 * (grid(9, 4, 12) > 0).astype(np.uint8), "background is not 0"),
         (grid(9, 4, 12) + 1, "background is not 0"),
         (blurred(), "blurred"),
+        (
+            np.hstack([grid(20, 4, 8) > 0, grid(30) > 0]).astype(np.uint8),
+            "20 of its 50 marks, of up to 16 pixels, are no",
+        ),
         (np.random.default_rng(0).integers(0, 1 << 16, (300, 300, 3)).astype(np.uint16), "values; is it a photograph"),
     ],
 )
@@ -108,6 +112,15 @@ def test_marks_that_could_be_misread_are_refused(tmp_path, marks, message):
     cv2.imwrite(str(tmp_path / "a.png"), marks)
     with pytest.raises(DataError, match=rf"a.png: .*{message}"):
         read_marks(tmp_path / "a.png")
+
+
+def test_outlines_of_voc_masks_are_no_things(tmp_path):
+    marks = np.pad(touching(), 4)
+    outlines = cv2.morphologyEx((marks > 0).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
+    mask = Image.fromarray(np.where(outlines, 255, marks))
+    mask.putpalette([0, 0, 0, *np.random.default_rng(0).integers(1, 200, 3 * 254), 224, 224, 192])
+    mask.save(tmp_path / "a.png")
+    assert len(read_marks(tmp_path / "a.png")[0]) == 5
 
 
 def test_pages_and_jpegs_of_marks_are_refused(tmp_path):
@@ -210,6 +223,7 @@ def test_tables_of_clicks_as_spreadsheets_write_them(tmp_path, text):
             for a, b in itertools.permutations((f"{WIDTH},{HEIGHT}", f"{2 * WIDTH},{2 * HEIGHT}"))
         ),
         ("image,x,y,image_width,image_height\np0.png,1,5,,48\n", "line 2: expected both image_width and image_height"),
+        ("image,x,y,image_width,image_height\np0.png,1,5,64.5,48\n", "image_width and image_height in whole pixels"),
         ("image,x,y,image_width\np0.png,1,5,64\n", "line 2: expected both image_width and image_height"),
         ("image,x,y\np0.png,1,5\nP0.PNG,1,5\n", "'p0.png' and 'P0.PNG' are one image"),
     ],
@@ -222,13 +236,15 @@ def test_tables_that_could_be_misread_are_refused(tmp_path, text, message):
 
 
 def test_names_are_data_in_tables_and_lists(tmp_path):
-    names = ["#1.png", "a, b.png", "c;d.png", 'e "f".png', "café.png", "  g.png"]
+    names = ["#1.png", "a, b.png", "c;d.png", 'e "f".png', "café.png", "  g.png", "h .png", "i\t.png"]
     photos(tmp_path, *names)
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     (tmp_path / "table.csv").write_text("\n".join(["image,x,y", *(f"{name},1,2" for name in quoted)]))
     assert set(counts(tmp_path)) == set(names)
     (tmp_path / "test.txt").write_text(
-        "\n".join([*names[:4], unicodedata.normalize("NFD", names[4]).upper(), names[5]])
+        "\n".join(
+            [*names[:4], unicodedata.normalize("NFD", names[4]).upper(), names[5], "C:\\mine\\h .png", "/you/i\t"]
+        )
     )
     found = open_data(tmp_path, test_list=tmp_path / "test.txt").samples("test")
     assert [sample.path.name for sample in found] == names
@@ -331,6 +347,23 @@ BOX = {"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 2]}
 def test_coco_names_the_place_of_a_fault(tmp_path, changes, message):
     with pytest.raises(DataError, match=rf"a.json: .*{message}"):
         open_data(coco(tmp_path, **changes)).samples("all")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["nose", "left_eye", "ankle"], [2.5, 2.5]),
+        (["Nose", "Left_Eye", "Right_Ankle"], [2.5, 2.5]),
+        (["headTop", "leftEar", "rightAnkle"], [2.5, 2.5]),
+        (["front_wheel", "gear", "rear_wheel"], [12, 12]),
+        (["headlight", "beard", "rear_wheel"], [12, 12]),
+    ],
+)
+def test_a_person_is_where_the_head_is_and_a_car_in_its_middle(tmp_path, names, expected):
+    thing = {**BOX, "keypoints": [1, 1, 2, 4, 4, 2, 31, 31, 2]}
+    kinds = [{"id": 3, "name": "it", "keypoints": names}]
+    root = coco(tmp_path, annotations=[thing], categories=kinds)
+    assert counts(root)["a.jpg"] == [expected]
 
 
 def test_a_fault_in_what_is_annotated_is_one_fault(tmp_path):

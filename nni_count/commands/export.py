@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,8 +12,10 @@ from nni_count.data import DataSetting, open_data
 from nni_count.data.sample import Sample
 from nni_count.errors import SettingError
 from nni_count.model import Model, load_exported, load_trained
+from nni_count.model.exported import beside
 from nni_count.model.graph import OPSET, SIZES, export_onnx, export_openvino, largest_difference
 from nni_count.model.quantising import quantise
+from nni_count.model.seal import sealed
 from nni_count.runs.files import whole
 from nni_count.runs.ranges import Range, check
 from nni_count.runs.run import open_run
@@ -92,7 +93,8 @@ def export(
         files = [file for file in (graph.with_suffix(".bin"), graph) if file.is_file()]
         for file in files:
             with whole(run.folder / file.name) as temporary:
-                shutil.copyfile(file, temporary)
+                content = file.read_bytes()
+                temporary.write_bytes(sealed(content, beside(file)) if file == graph else content)
         sizes = sum(file.stat().st_size for file in files)
     return {"files": [file.name for file in files], "bytes": sizes, "outputs": exported.export["outputs"], **report}
 

@@ -93,6 +93,8 @@ def retrain(
         if architecture is not None or settings:
             raise SettingError("from_model: brings its own network; leave out architecture and the network's settings")
         model = from_model if isinstance(from_model, Model) else load_trained(from_model)
+        if chosen not in ("amsnet", model.name):  # the first is what stands there where nothing is given
+            raise SettingError(f"network: {chosen!r}, but from_model is of {model.name!r}; leave one of them out")
         net, name, cells = deepcopy(model.network).train(), model.name, model.architecture
         task, before = task or model.task, model.origin
     if net.settings["out_channels"] != task.out_channels:

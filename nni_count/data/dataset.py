@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from nni_count.data.files import natural, unpaired
-from nni_count.data.sample import TURNED, Sample, prepare
+from nni_count.data.sample import Sample, prepare, unsettled, words_on
 from nni_count.data.splits import pick, pick_parts, split_off
 from nni_count.errors import DataError, SettingError
 from nni_count.runs.describe import kept_arguments, path_of
@@ -77,7 +77,6 @@ class Dataset(ABC):
         self.lists = {name: Path(path) for name, path in (("train", train_list), ("test", test_list)) if path}
         self.leave_out = leave_out and Path(leave_out)
         self.frame, self.white, self.page = frame, white, page
-        #: photos that their camera turned, and on what their points are set, as ``prepare`` tells it
         self._turned: dict[Path | None, str] = {}
         #: faults found so far while they are collected, else None: the first one is raised
         self.faults: list[DataError] | None = None
@@ -171,22 +170,14 @@ class Dataset(ABC):
                 done = {"clamp": "moved to the border", "drop": "left out", "keep": "kept"}[self.outside]
                 what = f"{self._number_outside} points lie outside their image; {done}"
                 warnings.warn(f"{self.root} ({part}): {what} (--data.outside clamp, drop or keep)", stacklevel=3)
-            for frame, words in TURNED.items():
-                paths = {sample.path for sample in self._parts[part] if self.turned.get(sample.path) == frame}
-                if paths:
-                    what = f"{len(paths)} photos, such as {min(map(str, paths))}, {words}"
-                    warnings.warn(f"{self.root} ({part}): {what}", stacklevel=3)
+            for words in words_on(self.turned, [sample.path for sample in self._parts[part]]):
+                warnings.warn(f"{self.root} ({part}): {words}", stacklevel=3)
         return self._parts[part]
 
     @property
     def turned(self) -> dict[Path | None, str]:
-        """Photos that their camera turned, of which nothing tells on what their points were set, and what is assumed:
-        that of the photos of which the annotated size tells it, where there are some.
-        """
-        known = set(self._turned.values()) - set(TURNED)
-        return {
-            path: frame for path, frame in self._turned.items() if frame in TURNED and f"{frame} by size" not in known
-        }
+        """See :func:`nni_count.data.sample.unsettled`."""
+        return unsettled(self._turned)
 
     def everything(self) -> list[Sample]:
         """The samples of all parts."""
@@ -242,8 +233,7 @@ class Dataset(ABC):
             group: what the image is reported under.
             labels: what each point is, where that is known.
         """
-        names = ("outside", "max_side", "frame", "white", "page")
-        how: dict[str, Any] = {name: getattr(self, name) for name in names}
+        how: Any = {name: getattr(self, name) for name in ("outside", "max_side", "frame", "white", "page")}
         sample, number, turned = prepare(
             name, path, points, read, size=size, roi=roi, group=group, labels=labels, **how
         )

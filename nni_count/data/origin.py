@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from nni_count.runs.files import write_text
 from nni_count.runs.ranges import check
 from nni_count.runs.run import check_holds
 
-ENDS = 1 << 16  # bytes at either end of a file that its fingerprint is of, beside its length
+#: a file's fingerprint is of its length and of so many bytes at so many places; before version 0.2 of both ends
+BLOCK, PLACES = 1 << 16, 16
+EARLIER = 32  # letters of a fingerprint of before
 KEPT = "images.json"
 PLAIN = (type(None), bool, int, float, str)
 
@@ -106,20 +108,27 @@ class Origin:
         return (open_data({**asked, **taken}) if taken and asked else dataset), taken, differs
 
     def met(self, dataset: Dataset, samples: Sequence[Sample]) -> list[str]:
-        """The names of those samples that were learned from, known by their content, or their place in the data set."""
+        """The names of those samples that were learned from, known by their content; or by their place in the data set,
+        where that is so by its name, and others are by their content.
+        """
         prints = {*self.images.values()} - {""}
-        places = {as_seen(name) for name in self.images} if dataset.identity == self.data else set()
+        earlier = any(len(one) == EARLIER for one in prints)
+        known = {id(s) for s in samples if fingerprint(s) in prints or (earlier and earlier_fingerprint(s) in prints)}
+        same = dataset.identity == self.data and (known or not prints)
+        places = {as_seen(name) for name in self.images} if same else set()
         return [
             sample.name
             for sample in samples
-            if fingerprint(sample) in prints or (sample.path and as_seen(place(sample, dataset.root)) in places)
+            if id(sample) in known or (sample.path and as_seen(place(sample, dataset.root)) in places)
         ]
 
 
 def keep_parts(folder: Path, dataset: Dataset, parts: Sequence[Sequence[Sample]]) -> dict[str, str]:
     """Write beside a run's checkpoints which images it began with, for :func:`as_begun`; returns their fingerprints."""
     prints = [fingerprints(dataset, part) for part in parts]
-    write_text(folder / KEPT, json.dumps(prints, indent=0) + "\n")
+    marks = [{place(sample, dataset.root): _of_marks(sample) for sample in part} for part in parts]
+    kept = [{name: f"{one} {of[name]}" for name, one in part.items()} for part, of in zip(prints, marks, strict=True)]
+    write_text(folder / KEPT, json.dumps(kept, indent=0) + "\n")
     return {name: one for part in prints for name, one in part.items()}
 
 
@@ -129,7 +138,7 @@ def as_begun(
     """The parts that the run in a folder began with; images that came since are left out, with a word.
 
     Raises:
-        RunError: the folder holds none of that command, or an image is gone, or has another content.
+        RunError: the folder holds none of that command, or an image is gone, or has another content or other points.
     """
     check_holds(Path(folder), command)
     now = {place(sample, dataset.root): sample for part in parts for sample in part}
@@ -142,9 +151,13 @@ def as_begun(
         return list(parts[0]), list(parts[1])
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{folder}/{KEPT}: cannot be read; restore it, or begin again in another --out") from error
-    for name, before in {**first, **second}.items():
-        if name not in now or fingerprint(now[name]) != before:
-            what = "is no longer the image that it was" if name in now else "is no longer among the training images"
+    for name, kept in {**first, **second}.items():
+        before, _, marks = kept.partition(" ")
+        of = earlier_fingerprint if len(before) == EARLIER else fingerprint
+        if name not in now or of(now[name]) != before or marks not in ("", _of_marks(now[name])):
+            what = "is no longer among the training images"
+            if name in now:
+                what = f"is no longer {'annotated as' if of(now[name]) == before else 'the image that'} it was"
             raise RunError(
                 f"{folder}: was begun with {name}, which {what}; restore it, or begin again in another --out"
             )
@@ -170,21 +183,38 @@ def place(sample: Sample, root: Path) -> str:
 
 
 def fingerprint(sample: Sample) -> str:
-    """Of the content: of length and both ends of the image's file, else of the points, else of the pixels."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Of the content: of length and parts of the image's file, all of a small one, else of the points, else of the
+    pixels.
+    """
+    return _fingerprint(sample, 20, lambda length: range(0, length, max(BLOCK, -(-length // PLACES))))
+
+
+def earlier_fingerprint(sample: Sample) -> str:
+    """What :func:`fingerprint` was, of both ends of the file alone; images with one border can have one."""
+    return _fingerprint(sample, EARLIER // 2, lambda length: (0, max(0, length - BLOCK)))
+
+
+def _fingerprint(sample: Sample, digits: int, starts: Callable[[int], Iterable[int]]) -> str:
+    digest = hashlib.blake2b(digest_size=digits)
     try:
         if sample.path is not None:
             with sample.path.open("rb") as file:
                 length = file.seek(0, os.SEEK_END)
                 digest.update(str(length).encode())
-                for start in (0, max(0, length - ENDS)):
+                for start in starts(length):
                     file.seek(start)
-                    digest.update(file.read(ENDS))
+                    digest.update(file.read(BLOCK))
         else:
             digest.update(sample.points.tobytes() if len(sample.points) else sample.read().tobytes())
     except OSError:
         return ""  # the reader of images says what is wrong with it
     return digest.hexdigest()
+
+
+def _of_marks(sample: Sample) -> str:
+    """A fingerprint of the points and their labels."""
+    labels = "" if sample.labels is None else json.dumps(sample.labels.tolist())
+    return hashlib.blake2b(sample.points.tobytes() + labels.encode(), digest_size=16).hexdigest()
 
 
 def notes(

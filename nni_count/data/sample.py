@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -207,3 +207,21 @@ def prepare(
     told = size is not None and sizes["stored"] != sizes["shown"]
     where = by_size + " by size" * told if turn > 1 and frame is None else ""
     return Sample(name, points, read, path, roi, group, kinds), number, where
+
+
+def unsettled(turned: Mapping[Path | None, str]) -> dict[Path | None, str]:
+    """Photos that their camera turned, of which nothing tells on what their points were set, and what is assumed.
+
+    Args:
+        turned: of each what :func:`prepare` tells; the size of one may tell what is assumed of the others.
+    """
+    known = set(turned.values()) - set(TURNED)
+    return {path: frame for path, frame in turned.items() if frame in TURNED and f"{frame} by size" not in known}
+
+
+def words_on(turned: Mapping[Path | None, str], paths: Collection[Path | None]) -> Iterator[str]:
+    """What is said of those of these photos that are unsettled."""
+    for frame, words in TURNED.items():
+        of = [str(path) for path in paths if turned.get(path) == frame]
+        if of:
+            yield f"{len(of)} photos, such as {min(of)}, {words}"

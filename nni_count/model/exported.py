@@ -12,6 +12,7 @@ from nni_count.data.views import VIEWS, check_views
 from nni_count.errors import DataError, ModelError, NNICountError, SettingError
 from nni_count.model.estimator import Estimator
 from nni_count.model.header import DAMAGED, FORMAT, first_line, read_header
+from nni_count.model.seal import check_seal
 from nni_count.runs.memory import is_for_memory
 from nni_count.runs.plain import check_file, parse_json
 from nni_count.tasks.task import create_task
@@ -100,6 +101,7 @@ def load_exported(path: str | Path, threads: int | None = None) -> ExportedModel
         check_file(path)
         graph, texts = SUFFIXES[Path(path).suffix.lower()](Path(path), threads)
         model = ExportedModel(graph, texts)
+        check_seal(texts.get("checksum"), Path(path).read_bytes(), beside(Path(path)))
     except ImportError as error:
         raise ModelError(f"{path}: needs {error.name}, which is not installed; {INSTALL}") from error
     except NNICountError as error:
@@ -108,6 +110,11 @@ def load_exported(path: str | Path, threads: int | None = None) -> ExportedModel
         raise ModelError(f"{path}: not a readable model ({first_line(error)}); {REMEDY}") from error
     model.file = Path(path)
     return model
+
+
+def beside(path: Path) -> bytes:
+    """The weights of OpenVINO's graphs; nothing of a file that holds its own."""
+    return path.with_suffix(".bin").read_bytes() if path.suffix.lower() == ".xml" else b""
 
 
 def _onnx(path: Path, threads: int | None) -> tuple[Graph, dict[str, str]]:

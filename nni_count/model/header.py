@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nni_count.data.origin import Origin
 from nni_count.data.pixels import MEAN, STD
+from nni_count.model.seal import BLANK
 from nni_count.runs.describe import path_of
 from nni_count.runs.plain import parse_json
 
@@ -42,6 +43,7 @@ def write_header(model: Model) -> dict[str, str]:
         "preprocessing": json.dumps(PREPROCESSING),
         "origin": json.dumps(model.origin and model.origin.to_dict()),
         "facts": json.dumps(model.facts),
+        "checksum": BLANK,
     }
 
 

@@ -20,6 +20,7 @@ from nni_count.errors import ModelError, NNICountError, SettingError
 from nni_count.model.estimator import Estimator
 from nni_count.model.header import DAMAGED, FORMAT, first_line, read_header, write_header
 from nni_count.model.named import find_model
+from nni_count.model.seal import check_seal, sealed
 from nni_count.networks import Network, create, number_of_parameters
 from nni_count.networks.folding import folded
 from nni_count.networks.network import at_most
@@ -94,7 +95,7 @@ def save_model(model: Model, path: str | Path) -> None:
         raise ModelError(f"{path}: is not written: {error}") from None
     with whole(path) as temporary:
         # the library's own writer tells of a full disk in words of its own
-        temporary.write_bytes(save(weights, metadata=write_header(model)))
+        temporary.write_bytes(sealed(save(weights, metadata=write_header(model))))
     model.file = Path(path)
 
 
@@ -105,8 +106,8 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
     that is no entry point of an installed package must be imported before.
 
     Raises:
-        ModelError: the file is missing, truncated, foreign or of another version, has a weight that is not finite, or
-            was made for a task that is neither installed nor imported.
+        ModelError: the file is missing, truncated, damaged, foreign or of another version, has a weight that is not
+            finite, or was made for a task that is neither installed nor imported.
     """
     path, remedy = find_model(path), "give a model.safetensors that nni-count retrain wrote"
     try:
@@ -126,6 +127,7 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
         raise ModelError(f"{path}: header and weights do not fit together ({first_line(error)}); {remedy}") from error
     try:
         check_finite(weights)
+        check_seal(header.get("checksum"), path.read_bytes())
         task = create_task(of.task, of.task_settings, of_file=True)
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error

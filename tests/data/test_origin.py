@@ -183,6 +183,49 @@ def test_a_file_of_version_0_1_does_not_tell(photos):
     assert "unknown" in table(report)
 
 
+def test_another_set_of_the_same_names_was_not_trained_on(photos, tmp_path):
+    model = train(photos, tmp_path / "run")
+    other = tmp_path / "other" / "photos"
+    shutil.copytree(photos, other)
+    for path in other.glob("*.png"):
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    assert evaluate(model=model, data=other, split="all")["trained_on"] == 0
+
+
+def test_images_of_one_border_are_told_apart(tmp_path):
+    for number in range(3):
+        image = np.zeros((400, 600, 3), np.uint8)
+        image[150:250] = 40 * number
+        cv2.imwrite(str(tmp_path / f"{number}.bmp"), image)
+    (tmp_path / "clicks.csv").write_text("image,x,y\n0.bmp,1,2\n1.bmp,1,2\n2.bmp,1,2\n")
+    samples = open_data(tmp_path).samples("all")
+    assert len({*map(fingerprint, samples)}) == 3
+    assert len({*map(origins.earlier_fingerprint, samples)}) == 1
+
+
+def test_fingerprints_of_earlier_versions_are_known(photos, tmp_path):
+    model = train(photos, tmp_path / "run")
+    samples = {origins.place(sample, photos): sample for sample in open_data(photos).samples("all")}
+    earlier = {name: origins.earlier_fingerprint(samples[name]) for name in model.origin.images}
+    model.origin = Origin(model.origin.data, model.origin.settings, earlier)
+    assert evaluate(model=model, data=photos, split="all")["trained_on"] == len(earlier)
+    kept = [
+        {name: earlier[name] for name in part} for part in json.loads((tmp_path / "run" / "images.json").read_text())
+    ]
+    (tmp_path / "run" / "images.json").write_text(json.dumps(kept))
+    train(photos, tmp_path / "run", resume=True, max_steps=3)
+
+
+def test_a_run_goes_on_with_the_annotations_that_it_began_with(photos, tmp_path):
+    train(photos, tmp_path / "run")
+    clicks = (photos / "clicks.csv").read_text()
+    name = next(iter(json.loads((tmp_path / "run" / "images.json").read_text())[0]))
+    (photos / "clicks.csv").write_text(f"{clicks}{name},9,9\n")
+    with pytest.raises(RunError, match=f"was begun with {name}, which is no longer annotated as it was; restore it"):
+        train(photos, tmp_path / "run", resume=True, max_steps=3)
+    (photos / "clicks.csv").write_text(clicks)
+
+
 def test_a_training_reads_each_image_for_its_fingerprint_once(photos, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(origins, "fingerprint", lambda sample: seen.append(sample.name) or fingerprint(sample))

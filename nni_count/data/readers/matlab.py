@@ -149,7 +149,7 @@ def _check_array(content: memoryview, order: str, depth: int) -> int:
         raise ValueError("arrays nested too deeply")
     elements = _elements(content, order)
     (_, flags), (_, dimensions) = next(elements), next(elements)
-    word = struct.unpack_from(order + "I", flags)[0]
+    word: int = struct.unpack_from(order + "I", flags)[0]
     kind, parts = word & 0xFF, 1 + (word >> 11 & 1)  # with the imaginary ones, for which scipy does not look
     cells = 1 if kind == OPAQUE else math.prod(value for (value,) in struct.iter_unpack(order + "I", dimensions))
     heading = {STRUCT: 3, OBJECT: 4}.get(kind, 1)  # name, (class,) length of field names, field names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -176,6 +177,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What a stream shows in place of letters that its encoding has not; bytes of file names stay."""
+    with suppress(UnicodeError):
+        return codecs.lookup_error("surrogateescape")(error)
+    return codecs.lookup_error("backslashreplace")(error)
+
+
+codecs.register_error("nni-count", _shown)
+
+
 class Patient:
     """A stream whose reader may leave: what is written after that is dropped.
 
@@ -187,7 +198,7 @@ class Patient:
     def __init__(self, stream: Any):
         self._stream = stream
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+            stream.reconfigure(errors="nni-count" if stream is sys.stdout else "backslashreplace")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -83,8 +83,8 @@ def predict(
         frame of a ``video`` that was estimated, with its ``time`` in seconds.
 
     Raises:
-        DataError: there is no image, or regions are not the images'; or some images could not be read, and the others
-            are estimated and, with ``out``, written before.
+        DataError: there is no image, or regions are not the images'; or some images could not be read: :class:`Unread`,
+            which has the rows of the others. With ``out`` they are written before.
         SettingError: maps or points are asked for without ``out``, points or regions of a model that counts nothing, or
             a setting is out of its range.
     """
@@ -165,8 +165,16 @@ def predict(
         results.finish(rows)
     if faults:
         others = "" if run is None or not rows else f", the others are in {out}"
-        raise DataError(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults))
+        raise Unread(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults), rows)
     return rows
+
+
+class Unread(DataError):
+    """Some images could not be read; ``rows`` are of the others, as :func:`predict` returns them."""
+
+    def __init__(self, message: str, rows: list[dict[str, Any]]):
+        super().__init__(message)
+        self.rows = rows
 
 
 def _taken(path: Path, white: int | None, page: int | None) -> tuple[str, np.ndarray | Windows]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,11 @@ def _seconds(value: float | str, setting: str) -> float:
 
 def is_video(source: str | Path) -> bool:
     """Whether it is a video, a stream or a camera, as far as its name tells."""
-    return Video(str(source)).live or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    return Video(str(source)).far or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+#: how addresses begin that may be those of files
+OF_FILES = ("file:", "http:", "https:", "ftp:", "sftp:")
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,22 @@ class Video:
         return re.sub(r"(?<=://)[^/@]*@", "", self.source)
 
     @property
-    def live(self) -> bool:
-        """Whether it goes on until it is ended: an address, or a camera such as ``/dev/video0``."""
+    def far(self) -> bool:
+        """Whether it is no file here: an address, or a camera such as ``/dev/video0``."""
         return "://" in self.source or Path(self.source).is_char_device()
+
+    @cached_property
+    def live(self) -> bool:
+        """Whether it goes on until it is ended: a camera, or an address, but of a file, which is as long as it is.
+
+        Raises:
+            DataError: see :meth:`open`.
+        """
+        if not self.source.startswith(OF_FILES):
+            return self.far
+        with self.open() as container:
+            ends = container.duration or container.format.name.endswith("_pipe")
+            return not (ends or self.source.startswith("file:"))
 
     def open(self) -> Any:
         """A container of PyAV's that has pictures.
@@ -87,13 +105,13 @@ class Video:
         except ImportError as error:
             raise DataError(f"{self.name}: a video needs PyAV; pip install 'nni-count[video]'") from error
         options = {"rtsp_transport": "tcp"} if self.source.startswith("rtsp") else {}
-        camera = "v4l2" if self.live and "://" not in self.source else None
+        camera = "v4l2" if self.far and "://" not in self.source else None
         # names that are no UTF-8 stop no video; PyAV 19 minds none
         lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
         try:
             container = av.open(self.source, format=camera, options=options, timeout=TIMEOUT, **lenient)
         except (av.FFmpegError, OSError, ValueError) as error:
-            check = "check the address, and whether it sends" if self.live else "check the path, and whether it plays"
+            check = "check the address, and whether it sends" if self.far else "check the path, and whether it plays"
             raise DataError(f"{self.name}: cannot be opened as a video ({_said(error)}); {check}") from error
         if not container.streams.video:
             container.close()
@@ -165,7 +183,7 @@ class Video:
             of = f" of {length:.1f} s" if length else ""
             remedy = "what was counted until there stands; restore the file for the rest"
             raise DataError(f"{self.name}: breaks off after {at:.1f} s{of}{broken}; {remedy}")
-        if _appended(self.source, last):
+        if not self.far and _appended(self.source, last):
             told = f"ends after {at:.1f} s, where another video was appended, which is not counted"
             warnings.warn(f"{self.name}: {told}; count the two apart, or join them with ffmpeg -f concat", stacklevel=2)
 

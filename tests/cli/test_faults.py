@@ -116,6 +116,15 @@ def test_a_closed_stream_ends_nothing(stream, monkeypatch):
     assert getattr(sys, stream) is not None
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", rb"1\u2013100 \xe9"), ("latin-1", b"1\\u2013100 \xe9")])
+def test_letters_that_a_stream_has_not_are_escaped(monkeypatch, encoding, shown):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(cli, "_run", lambda *_: print("1–100 é", os.fsdecode(b"\xff.png")) or 0)
+    assert cli.main(["doctor"]) == 0
+    assert stream.buffer.getvalue() == shown + b" \xff.png\n"
+
+
 def test_a_full_disk_behind_the_output_is_told():
     code = "from nni_count.cli import main; raise SystemExit(main(['--version']))"
     with open("/dev/full", "w") as out:

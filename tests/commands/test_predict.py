@@ -14,7 +14,7 @@ from conftest import random_architecture
 
 from nni_count.cli import main
 from nni_count.cli.show import show
-from nni_count.commands.predict import predict
+from nni_count.commands.predict import Unread, predict
 from nni_count.data import open_data
 from nni_count.data.images import read_image
 from nni_count.data.origin import Origin
@@ -102,7 +102,7 @@ def test_what_was_counted_before_the_disk_was_full_stands(model, photos, tmp_pat
     assert (tmp_path / "long" / row["overlay"]).is_file()
 
 
-def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photos, tmp_path, monkeypatch):
+def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Counting, "draw", None)
     before = {*tmp_path.rglob("*")}
@@ -110,8 +110,14 @@ def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photo
     assert row == {"image": str(photos / "a.jpg"), "count": pytest.approx(model.count(photos / "a.jpg"), abs=0.01)}
     assert {*tmp_path.rglob("*")} == before
     (photos / "b.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"1 of 2 images were not estimated: "):
+    with pytest.raises(Unread, match=r"1 of 2 images were not estimated: ") as told:
         predict(photos, model=model)
+    assert told.value.rows == [row]
+    save_model(model, tmp_path / "m.safetensors")
+    assert main(["predict", str(photos), "--model", str(tmp_path / "m.safetensors")]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"{row['count']:10.2f}  {photos / 'a.jpg'}\n"
+    assert "1 of 2 images were not estimated: " in said.err
 
 
 def test_views_are_averaged(model, photos, tmp_path):

@@ -1,8 +1,11 @@
 import socket
 import struct
 import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import av
+import cv2
 import numpy as np
 import pytest
 from data.clips import clip
@@ -141,6 +144,19 @@ def test_a_stream_that_breaks_off_is_opened_again(tmp_path, monkeypatch):
     assert np.all(np.diff([at for at, _ in found]) > 0)
     with pytest.raises(DataError, match=r"cannot be opened as a video \(Connection refused\); check the address"):
         list(source.frames(1))
+
+
+def test_an_address_of_a_file_ends_with_it(tmp_path):
+    """A file may be named by an address; a photo is read once."""
+    clip(tmp_path / "a.mp4", 2)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for where in (f"file://{tmp_path}", f"http://127.0.0.1:{server.server_port}"):
+        assert times(f"{where}/a.mp4", 0.5) == pytest.approx(times(tmp_path / "a.mp4", 0.5))
+        assert len(times(f"{where}/a.png", 0.5)) == 1
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_clip_that_its_camera_turned_is_upright(tmp_path):

@@ -92,6 +92,10 @@ TRIED = {
         f"{MCNN} {{new}} --task {CLASSES} --task.classes []",
         "doctor --data {two} --data.format voc",
     ),
+    r"give --data.frame stored if they were set on the stored pixels": (
+        f"evaluate --data {{mirrored}} {ALL}",
+        f"evaluate --data {{mirrored}} {ALL} --data.frame stored",
+    ),
     r"give --data.frame shown if they were set on the photo": (
         f"evaluate --data {{turned}} {ALL}",
         f"evaluate --data {{turned}} {ALL} --data.frame shown",
@@ -315,6 +319,13 @@ def _add_images(root):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(noise).save(root / "turned" / "images" / "a.jpg", exif=exif)
+    exif[0x0112] = 2
+    (root / "mirrored").mkdir()
+    rows = ["image,x,y,image_width,image_height"]
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        Image.fromarray(noise).save(root / "mirrored" / name, exif=exif)
+        rows.append(f"{name},3,4,{WIDTH},{HEIGHT}")
+    (root / "mirrored" / "a.csv").write_text("\n".join(rows))
     cv2.imwrite(str(root / "outside" / "images" / "a.png"), noise)
     for name in ("pages", "deep", "turned", "outside"):
         (root / name / "points" / "a.csv").write_text(f"3,4\n{'900,4' if name == 'outside' else '9,4'}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from nni_count.cli.faults import tell
-from nni_count.cli.given import read_configuration
+from nni_count.cli.given import given, read_configuration
 from nni_count.cli.help import rows, takes_several
 from nni_count.errors import NNICountError, Note, SettingError
 from nni_count.plugins import GROUPS, load
 from nni_count.runs.describe import path_of
-from nni_count.runs.plain import dump_yaml
+from nni_count.runs.plain import dump_yaml, parse_yaml
 from nni_count.training.names import HEADS, dotted, nested
+
+#: settings of data that are words of theirs, of which some look like numbers: a class called 01, or no
+TEXTS = {"label", "key"}
 
 
 def call(command: str, function: Callable[..., Any], options: list[str]) -> tuple[Any, str | None, bool]:
@@ -53,8 +56,22 @@ def call(command: str, function: Callable[..., Any], options: list[str]) -> tupl
             remedy = "two choices of the space share that label but not their candidates; give one another label"
         raise SettingError(_meant(options, str(error), function) or f"{_last_line(error)} ({remedy})") from error
     settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
+    _keep_texts(settings, given(options))
     first = not getattr(settings.get("compute"), "process", 0)
     return function(**settings), configuration.get("out"), first
+
+
+def _keep_texts(settings: dict[str, Any], told: Mapping[str, Any]) -> None:
+    """Give labels and keys of data back as they were written, where the parser took them for numbers or truths."""
+    data = settings.get("data")
+    if not isinstance(data, dict):
+        return
+    written = {name.removeprefix("data."): value for name, value in told.items() if name.startswith("data.")}
+    inline = parse_yaml(told["data"]) if str(told.get("data")).startswith("{") else {}
+    for name in TEXTS & data.keys():
+        text = inline.get(name, written.get(name))
+        if isinstance(text, str) and text != "null":
+            data[name] = parse_yaml(text) if text[:1] in ("'", '"') else text
 
 
 def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
@@ -101,6 +118,8 @@ def translate(options: list[str], own: Container[str]) -> list[str]:
         known = name in GROUPS or name in HEADS or name == "config"
         if known and not equals:
             equals, value = "=", next(waiting, "")
+        if known and (not value or value.startswith("--")):
+            raise SettingError(f"{name}: nothing is given for it; write its value behind it")
         if name == "config":
             value = _configuration(Path(value), own)
         elif name in GROUPS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,9 @@ def compare(runs: Sequence[str | Path], *, out: str | Path) -> str:
         parts.append(_compare_trials(results, run.folder))
     if evaluations:
         parts.append(beside_published(evaluations))
+    for word in _unlike(evaluations):
+        warnings.warn(word, stacklevel=2)
+        remarks.append(f"{word}.")
     parts += [f"{remark}\n" for remark in remarks]
     text = "\n".join(parts)
     write_text(run.folder / "comparison.md", text)
@@ -85,6 +88,17 @@ def _read(source: str) -> tuple[list[Result], dict[str, dict[str, Any]], list[st
         raise RunError(f"{source}: holds no result of nni-count trial or evaluate ({error!r}); leave it out") from error
     found, left = of_experiment(source, folder)
     return found, {}, left
+
+
+def _unlike(evaluations: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Why figures of evaluations cannot be set side by side."""
+    for name, report in evaluations.items():
+        if report.get("trained_on"):
+            yield f"{name}: {report['trained_on']} of its {report.get('images')} images were trained on"
+    for what in ("split", "views"):
+        values = {name: report[what] for name, report in evaluations.items() if what in report}
+        if len(set(map(str, values.values()))) > 1:
+            yield f"evaluations differ in {what}: {', '.join(f'{name} {value}' for name, value in values.items())}"
 
 
 def _compare_trials(results: list[Result], folder: Path) -> str:

@@ -74,7 +74,7 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
         return data
     if isinstance(data, Mapping):
         return _described(data, {"format": format, **settings})
-    if not isinstance(data, (str, Path)):
+    if not isinstance(data, (str, Path)) or not str(data):
         raise SettingError(f"data: {data!r:.80} is no path; give one folder")
     asked = {"path": str(data), **({"format": format} if format else {}), **settings}
     if str(data) in SYNTHETIC and format is None:
@@ -88,6 +88,8 @@ def open_data(data: DataSetting, *, format: str | None = None, **settings: Any) 
             raise SettingError(f"{root}: no such folder, and as a class of data: {error}") from error
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a data set's folder, 'synthetic' or 'synthetic-cells'")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f"{root}: cannot be read (Permission denied); check its permissions")
     if root.resolve() == root.resolve().parent:
         raise SettingError(f"data: {root}: is all of this machine's files; give a data set's folder")
     if format is not None and format not in list(READERS):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES
-from nni_count.errors import DataError
+from nni_count.errors import DataError, Note
 
 
 def given_images(images: Sequence[str | Path]) -> list[Path]:
@@ -35,4 +36,8 @@ def given_images(images: Sequence[str | Path]) -> list[Path]:
             raise DataError(f"{entry}: no such file or folder; check the path")
     if not found:
         raise DataError("images: none are given; name files, or folders of images")
-    return found
+    once = {os.path.abspath(path): path for path in reversed(found)}
+    if len(once) < len(found):
+        words = f"{len(found) - len(once)} of the images are given twice, and estimated once"
+        warnings.warn(Note(words), stacklevel=3)
+    return [path for path in found if once.pop(os.path.abspath(path), None) is not None]

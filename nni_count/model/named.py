@@ -18,10 +18,12 @@ def find_model(name: str | Path) -> Path:
     the file that is named behind it; else the path as it is.
 
     Raises:
-        ModelError: it cannot be downloaded.
+        ModelError: it cannot be downloaded, or is a word that names neither a file nor a model.
     """
     if str(name) in OURS and not Path(name).exists():
         return Path(__file__).parent / "shipped" / f"{name}.safetensors"
+    if re.fullmatch(r"[A-Za-z]\w*", str(name)) and not Path(name).exists():
+        raise ModelError(f"{name}: no such file, and no model of that name; known: {', '.join(OURS)}, hf://owner/name")
     hub = re.fullmatch(r"hf:/{1,2}([^/]+/[^/]+)/?(.*)", str(name))  # a Path has one of the two
     if hub is None:
         return Path(name)

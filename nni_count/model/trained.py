@@ -112,6 +112,7 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
     path, remedy = find_model(path), "give a model.safetensors that nni-count retrain wrote"
     try:
         check_file(path)
+        path.open("rb").close()  # the library takes whatever keeps it from reading for a missing file
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

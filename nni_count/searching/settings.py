@@ -59,6 +59,10 @@ class Verification:
     def __post_init__(self) -> None:
         if self.candidates < 0 or self.candidates == 1:
             raise SettingError(f"verify.candidates: {self.candidates}; give at least 2, or 0 for no verification")
+        if not self.candidates and self.time != type(self).time:
+            raise SettingError(
+                f"verify.time: {self.time}, and nothing is verified; give verify.candidates too, such as 8"
+            )
         if self.candidates and self.plan[0][1] < 1:
             raise SettingError(
                 f"verify.time: {self.time} leaves {self.candidates} candidates less than a second each; "

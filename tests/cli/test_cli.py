@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from nni_count.architecture import read_architecture, write_architecture
 from nni_count.cli import main
+from nni_count.data import open_data
+from nni_count.errors import SettingError
 from nni_count.model import load_model
 from search_spaces import AMSNetSpace
 
@@ -106,6 +109,35 @@ def test_a_loss_is_a_name_or_names_with_weights(shanghaitech, tmp_path, loss, we
     assert main([*line.split(), loss]) == 0
     found = load_model(out / "model.safetensors").facts["loss"]
     assert {name: settings["weight"] for name, settings in found.items()} == weights
+
+
+@pytest.mark.parametrize("label", ["01", "no", "1e3", "true", "1_0", "null ", "7", "cat"])
+def test_a_label_is_the_word_that_was_written(tmp_path, label, capsys):
+    """Whatever it would be in YAML; on the command line, in a configuration and in that of a run."""
+    lines = ["image,x,y,label"]
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((40, 50, 3), number, np.uint8))
+        lines += [f"p{number}.png,5,6,{label}", f"p{number}.png,7,8,other"]
+    (tmp_path / "clicks.csv").write_text("\n".join(lines))
+    data = yaml.safe_dump({"data": {"path": str(tmp_path), "label": label}})
+    (tmp_path / "doctor.yaml").write_text(data)
+    inline = json.dumps({"path": str(tmp_path), "label": label})
+    by_name = ["--data", str(tmp_path), "--data.label", label]
+    for options in (by_name, ["--data", inline], ["--config", str(tmp_path / "doctor.yaml")]):
+        main(["doctor", *options, "--out", str(tmp_path / "out")])
+        assert f": {label.strip()} 2" in capsys.readouterr().out
+        again = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+        assert again["data"]["label"] == label
+        shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [["--data"], ["--data="], ["--data", ""], ["--data", "--split", "all"]])
+def test_an_option_without_its_value_takes_nothing_in_its_place(options, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--model", "m.safetensors", *options]) == 2
+    assert "data: nothing is given for it; write its value behind it" in capsys.readouterr().err
+    with pytest.raises(SettingError, match="data: '' is no path"):
+        open_data("")
 
 
 @pytest.mark.parametrize("option", ["--fold 2", "--fold=2", "--data.fold 2"])

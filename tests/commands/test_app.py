@@ -34,6 +34,12 @@ def photo(path, width=90, height=60, **how):
     return path
 
 
+def test_a_folder_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["app", "--model", "cells", "--folder", str(tmp_path / "file")]) == 2
+    assert "file is a file; give a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shape", [(48, 64), (1080, 1920), (5000, 300), (1, 1)])
 def test_a_click_hits_what_is_shown_there(shape):
     rng = np.random.default_rng(0)

@@ -293,6 +293,18 @@ def test_evaluations_stand_beside_what_was_published(tmp_path):
     assert np.all([(tmp_path / "out" / name).exists() for name in ("comparison.md", "config.yaml")])
 
 
+def test_evaluations_that_are_not_alike_say_so(tmp_path):
+    for name, changes in (("a", {"views": 1, "trained_on": 9}), ("b", {"views": 8, "trained_on": 0})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(report(**changes)))
+    with pytest.warns(UserWarning, match="evaluations differ") as warned:
+        text = compare([tmp_path / "a", tmp_path / "b"], out=tmp_path / "out")
+    said = "\n".join(str(warning.message) for warning in warned)
+    for words in (r"a: 9 of its \S+ images were trained on", r"evaluations differ in views: \S+a 1, \S+b 8"):
+        assert re.search(words, said)
+        assert re.search(words, text)
+
+
 def test_foreign_results_are_a_line_each_and_the_others_are_compared(tmp_path):
     good = write_run(tmp_path / "good", "DARTS", 0, 12.0)
     facts = json.loads((good / "result.json").read_text())

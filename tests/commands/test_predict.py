@@ -120,6 +120,12 @@ def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photo
     assert "1 of 2 images were not estimated: " in said.err
 
 
+def test_an_image_that_is_given_twice_is_estimated_once(model, photos, tmp_path):
+    with pytest.warns(Note, match="1 of the images are given twice, and estimated once"):
+        rows = predict([photos / "b.png", photos], model=model)
+    assert [Path(row["image"]).name for row in rows] == ["b.png", "a.jpg"]
+
+
 def test_views_are_averaged(model, photos, tmp_path):
     (row,) = predict(photos / "a.jpg", model=model, views=8, out=tmp_path / "out")
     assert row["count"] == pytest.approx(model.count(photos / "a.jpg", views=8), abs=0.01)

@@ -28,6 +28,13 @@ def test_ours_count_what_they_learnt_to_count(name, draw):
     assert find_model(name).stat().st_size < 1_000_000
 
 
+@pytest.mark.parametrize("name", ["Crowds", "crowd", "model"])
+def test_a_word_that_names_nothing_is_answered_with_what_does(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=f"^{name}: no such file, and no model of that name; known: crowds, cells"):
+        load_model(name)
+
+
 def test_ours_learnt_from_synthetic_images_alone_as_their_card_says():
     card = (find_model(OURS[0]).parent / "README.md").read_text()
     for name in OURS:

@@ -56,6 +56,8 @@ def verified(folder, train, task=TASK):
 def test_each_round_takes_as_long_and_the_better_half_goes_on():
     assert SIX.plan == [(6, 3), (3, 10), (2, 20)]
     assert Verification(2, "00:00:00:10").plan == [(2, 5)]
+    with pytest.raises(SettingError, match=r"verify\.time: 00:00:00:10, and nothing is verified; give"):
+        Verification(time="00:00:00:10")
     for number in range(2, 40):
         plan = Verification(number, "00:01:00:00").plan
         learned = [0, *(seconds for _, seconds in plan)]

@@ -41,7 +41,7 @@ def app(
             nothing imported.
 
     Raises:
-        SettingError: the port is in use, the model counts nothing, or Gradio is not installed.
+        SettingError: the port is in use, the folder is a file, the model counts nothing, or Gradio is not installed.
         ModelError: the model is missing or damaged.
     """
     check(app, {"port": port})
@@ -51,6 +51,8 @@ def app(
     for path in given.values():
         if not path.is_file():
             raise ModelError(f"{path}: no such file; give a model.safetensors, or what nni-count export wrote")
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise SettingError(f"folder: {folder} is a file; give a folder, which is made where there is none")
     with _door(host, port) as door:
         try:
             import gradio  # noqa: F401 - before what is slow to import

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Timer
@@ -17,8 +18,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from nni_count.data.sample import Sample
 from nni_count.errors import TrainingError
 from nni_count.networks import Network
-from nni_count.tasks.judging import judge_image, main_figure
-from nni_count.tasks.task import Figures
+from nni_count.tasks.judging import best_first, judge_image, main_figure
+from nni_count.tasks.task import Figures, Task
 from nni_count.training.batches import CropLoader
 from nni_count.training.objective import Objective
 from nni_count.training.settings import Budget, TrainingRecipe
@@ -57,6 +58,11 @@ class Length:
 def cosine(progress: float) -> float:
     """The share of the first learning rate that is left: 1 at the start, 0 at the end."""
     return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _each(task: Task, rows: Sequence[Figures]) -> list[float]:
+    """The main metric of each image."""
+    return [main_figure(task, [row]) for row in rows]
 
 
 class Retraining(pl.LightningModule):
@@ -100,7 +106,7 @@ class Retraining(pl.LightningModule):
         self.timer = timer
         self.loader = loader
         self.validation = validation
-        self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state
+        self.best: dict[str, Any] = {}  # metric, weights ("raw" or "average"), step, state, each (image's metric)
         self.rows: dict[str, list[Figures]] = {}  # of the last validation
         self._judged: dict[str, dict[int, Figures]] = {}  # by the number of the image, in this process
         self._elapsed = 0.0
@@ -189,6 +195,19 @@ class Retraining(pl.LightningModule):
             worst = -math.inf if self.task.larger_is_better else math.inf
             if not self.trainer.sanity_checking and self.task.is_better(figure, self.best.get("metric", worst)):
                 self.keep(name, figure)
+        if self.trainer.state.fn == "validate":
+            self._prefer_the_end()
+
+    def _prefer_the_end(self) -> None:
+        """Keep the weights at the end, unless earlier ones are better by more than a standard error of the difference
+        on the same images: of several that few images cannot tell apart, the lowest figure is that of the luckiest.
+        """
+        figures = {name: main_figure(self.task, rows) for name, rows in self.rows.items()}
+        (name, figure), *_ = best_first(figures.items(), self.task, lambda item: item[1])
+        worse = np.subtract(_each(self.task, self.rows[name]), self.best.get("each", math.nan))
+        worse = -worse if self.task.larger_is_better else worse
+        if len(worse) > 1 and worse.mean() <= worse.std(ddof=1) / math.sqrt(len(worse)):
+            self.keep(name, figure)
 
     def keep_last(self) -> None:
         """Keep the weights at the end, their moving average where there is one; their main metric is not known."""
@@ -197,7 +216,8 @@ class Retraining(pl.LightningModule):
     def keep(self, name: str, figure: float | None) -> None:
         """Keep the weights, ``raw`` or ``average``, as they now are, with their main metric where it is known."""
         state = {key: value.detach().cpu().clone() for key, value in self._networks()[name].state_dict().items()}
-        self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state}
+        each = [] if figure is None else _each(self.task, self.rows[name])
+        self.best = {"metric": figure, "weights": name, "step": self.global_step, "state": state, "each": each}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if not all(bool(torch.isfinite(weight).all()) for weight in self.network.state_dict().values()):

@@ -4,6 +4,7 @@ import shutil
 from contextlib import contextmanager
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -18,6 +19,7 @@ from nni_count.errors import DataError, Interrupted, RunError, SettingError, Tra
 from nni_count.model import load_model
 from nni_count.runs.run import Stop
 from nni_count.tasks.counting import Counting
+from nni_count.training import fitting, learner
 from nni_count.training.batches import crop_loader
 from nni_count.training.learner import Length, cosine
 from nni_count.training.settings import Crops
@@ -369,6 +371,44 @@ def test_without_validation_all_images_train_and_the_average_is_kept(shanghaitec
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in weights(model).items():
         torch.testing.assert_close(value, state[f"average.module.{name}"])
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "step"),
+    [
+        ([9, 9, 9, 9], [5, 5, 5, 5], 4),  # the end is better
+        ([5, 5, 5, 5], [9, 2, 9, 3], 4),  # earlier is better by 0.75, with a standard error of 1.9
+        ([5, 5, 5, 5], [9, 9, 9, 8], 2),  # by 3.75, with one of 0.25
+        ([5, 5, 5, 5], [5, 5, 5, 5], 4),
+    ],
+)
+def test_earlier_weights_are_kept_where_they_are_surely_better(tmp_path, monkeypatch, early, late, step):
+    """By the images' own figures, not by the lowest mean, which is that of the luckiest."""
+    module, steps = learner.Retraining, []
+    begin = module.on_validation_epoch_start
+
+    def started(self):
+        steps.append(self.global_step)
+        begin(self)
+
+    def judged(network, task, sample, image):
+        place = len(module.seen) % 4
+        module.seen.append(sample.name)
+        return {"estimate": float((early if steps[-1] < 4 else late)[place]), "truth": 0.0}
+
+    monkeypatch.setattr(module, "on_validation_epoch_start", started)
+    monkeypatch.setattr(module, "seen", [], raising=False)
+    monkeypatch.setattr(learner, "judge_image", judged)
+    monkeypatch.setattr(
+        fitting, "_validate_every", lambda *_: {"val_check_interval": 2, "check_val_every_n_epoch": None}
+    )
+    monkeypatch.setattr(
+        Counting, "summarise", lambda self, rows, prior: {"mae": np.mean([r["estimate"] for r in rows])}
+    )
+    data = {"path": "synthetic", "train": 12, "test": 2, "size": 32}
+    how = {"network": "mcnn", "crop_size": 32, "batch_size": 2, "average_decay": 0, "validation_fraction": 4 / 12}
+    model = retrain(data=data, out=tmp_path / "run", max_steps=4, accelerator="cpu", **how)
+    assert (model.facts["step"], model.facts["validation_mae"]) == (step, np.mean(late if step == 4 else early))
 
 
 def test_schedules():

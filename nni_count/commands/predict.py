@@ -29,6 +29,8 @@ from nni_count.runs.tables import rounded
 from nni_count.tasks.counts import check_counts
 from nni_count.tasks.task import Task
 
+TOLD = 300  # letters of faults that fit into one line, which is cut where it is long
+
 
 def predict(
     images: str | Path | Sequence[str | Path],
@@ -165,7 +167,12 @@ def predict(
         results.finish(rows)
     if faults:
         others = "" if run is None or not rows else f", the others are in {out}"
-        raise Unread(f"{len(faults)} of {len(paths)} images were not estimated{others}: " + "; ".join(faults), rows)
+        told = "; ".join(faults)
+        if len(told) > TOLD:
+            for fault in faults:
+                warnings.warn(fault, stacklevel=2)
+            told = "each is named above"
+        raise Unread(f"{len(faults)} of {len(paths)} images were not estimated{others}: {told}", rows)
     return rows
 
 

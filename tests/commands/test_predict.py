@@ -120,6 +120,18 @@ def test_without_a_folder_images_are_counted_and_nothing_is_written(model, photo
     assert "1 of 2 images were not estimated: " in said.err
 
 
+def test_of_many_images_that_cannot_be_read_each_is_named(model, photos):
+    for number in range(20):
+        (photos / f"{number}.png").write_bytes(b"broken")
+    with (
+        pytest.warns(UserWarning, match="not a readable image") as warned,
+        pytest.raises(DataError, match="20 of 22 images were not estimated: each is named above"),
+    ):
+        predict(photos, model=model)
+    said = " ".join(str(warning.message) for warning in warned)
+    assert all(f"/{number}.png: not a readable image" in said for number in range(20))
+
+
 def test_an_image_that_is_given_twice_is_estimated_once(model, photos, tmp_path):
     with pytest.warns(Note, match="1 of the images are given twice, and estimated once"):
         rows = predict([photos / "b.png", photos], model=model)

@@ -27,6 +27,7 @@ from nni_count.errors import DataError
 
 Shape = Any  # Polygon or MultiPolygon; shapely carries no types
 NAMES = ("name", "Name", "NAME", "label", "id", "fid")  # what tools call the name of a feature
+BLURRED = 8  # values of a mask, where most are of next to no pixels
 BEYOND = 1.0  # pixels that a region may reach beyond its image, as labelling tools let it
 
 
@@ -174,6 +175,9 @@ def _code(crs: Any) -> int | None:
 def _of_mask(path: Path) -> Regions:
     """Each value's pixels, exactly."""
     numbers, pixels = read_values(path)
+    sizes = np.sort(np.bincount(numbers.ravel())[1:])
+    if len(sizes) > BLURRED and sizes[len(sizes) // 2] < sizes[-1] / 1000:
+        raise DataError(f"{path}: its edges are blurred, of {len(sizes)} values; save the mask without antialiasing")
     found: dict[str, Shape] = {}
     for number in np.unique(numbers[numbers > 0]).tolist():
         colour = pixels[tuple(np.argwhere(numbers == number)[0])]

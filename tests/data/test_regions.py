@@ -117,6 +117,17 @@ def test_masks_of_labelme_are_their_pixels(tmp_path):
     assert not found.shapes["m"].contains(box(10, 12, 11, 13))
 
 
+def test_a_mask_with_soft_edges_is_refused_and_one_of_many_regions_is_none(tmp_path):
+    mask = np.zeros((300, 300), np.uint8)
+    cv2.circle(mask, (150, 150), 120, 255, -1, cv2.LINE_AA)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.GaussianBlur(mask, (3, 3), 0))
+    with pytest.raises(DataError, match=r"a.png: its edges are blurred, of \d+ values; save the mask without anti"):
+        read_regions(tmp_path / "a.png")
+    many = np.kron(np.arange(1, 101, dtype=np.uint8).reshape(10, 10), np.ones((30, 30), np.uint8))
+    cv2.imwrite(str(tmp_path / "b.png"), many)
+    assert len(read_regions(tmp_path / "b.png").shapes) == 100
+
+
 def test_masks_are_their_pixels(tmp_path):
     values = np.zeros((48, 64), np.uint8)
     values[10:20, 5:9], values[30:, 60:], values[12, 7] = 3, 200, 0

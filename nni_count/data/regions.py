@@ -107,13 +107,14 @@ def read_regions(path: str | Path) -> Regions:
     for number, (name, region) in enumerate(named, 1):
         unnamed = f"region {number}" + " (unnamed)" * (f"region {number}" in taken)
         name = str(name if name not in (None, "") else unnamed)
-        if not region.is_valid or not region.area:
-            why, _, place = explain_validity(region).partition("[")
-            fault = "crosses itself" if "elf-inter" in why else "has no area" if region.is_valid else why.lower()
-            raise DataError(
-                f"{path}: region {name!r} is no polygon: {fault} {f'at {place[:-1]}' * bool(place)}; mend it"
-            )
-        parts.setdefault(name, []).append(region.buffer(0))  # without points and lines that were collected with it
+        for part in getattr(region, "geoms", [region]) if region.geom_type == "MultiPolygon" else [region]:
+            if not part.is_valid or not part.area:  # parts may touch
+                why, _, place = explain_validity(part).partition("[")
+                fault = "crosses itself" if "elf-inter" in why else "has no area" if part.is_valid else why.lower()
+                raise DataError(
+                    f"{path}: region {name!r} is no polygon: {fault} {f'at {place[:-1]}' * bool(place)}; mend it"
+                )
+            parts.setdefault(name, []).append(part.buffer(0))  # without points and lines that were collected with it
     if not parts:
         raise DataError(f"{path}: holds no region; draw polygons in it, GeoJSON's or LabelMe's")
     return Regions(path, {name: shapely.union_all(regions) for name, regions in parts.items()}, size, code)

@@ -117,6 +117,14 @@ def test_masks_of_labelme_are_their_pixels(tmp_path):
     assert not found.shapes["m"].contains(box(10, 12, 11, 13))
 
 
+def test_parts_of_one_region_may_touch(tmp_path):
+    parts = [[[[x, 10], [x + 10, 10], [x + 10, 20], [x, 20], [x, 10]]] for x in (10, 20)]
+    feature = {"type": "Feature", "properties": {"name": "a"}}
+    content = {**feature, "geometry": {"type": "MultiPolygon", "coordinates": parts}}
+    (tmp_path / "a.geojson").write_text(json.dumps(content))
+    assert read_regions(tmp_path / "a.geojson").shapes["a"].area == 200
+
+
 def test_a_mask_with_soft_edges_is_refused_and_one_of_many_regions_is_none(tmp_path):
     mask = np.zeros((300, 300), np.uint8)
     cv2.circle(mask, (150, 150), 120, 255, -1, cv2.LINE_AA)

@@ -123,8 +123,8 @@ TRIED = {
         f"{MCNN} {{new}}",
     ),
     r"was begun with .*; restore it, or begin again in another --out": (
-        f"{MCNN} {{used}} --resume --data.seed 5",
-        f"{MCNN} {{new}} --data.seed 5",
+        f"{MCNN} {{changed}} --resume",
+        f"{MCNN} {{new}}",
     ),
     r"cannot be written .*; choose another --out": (f"{MCNN} {{model}}/out", f"{MCNN} {{new}}"),
     r"nni-count .* --help lists the settings": ("doctor --data {csv} --foo 3", "doctor --help"),
@@ -302,7 +302,11 @@ def places(tmp_path_factory):
     for name, file in (("broken", "config.yaml"), ("torn", "images.json")):
         shutil.copytree(root / "used", root / name)
         (root / name / file).write_text("[")
-    found |= {name: root / name for name in ("used", "broken", "torn", "evaluation", "odd_evaluation", "odd_trial")}
+    shutil.copytree(root / "used", root / "changed")
+    images = json.loads((root / "used" / "images.json").read_text())
+    (root / "changed" / "images.json").write_text(json.dumps([dict.fromkeys(part, "other") for part in images]))
+    names = ("used", "broken", "torn", "changed", "evaluation", "odd_evaluation", "odd_trial")
+    found |= {name: root / name for name in names}
     found |= {"cells": root / "cells.yaml", "model": root / "used" / "model.safetensors"}
     evaluate = f"evaluate --data {root}/csv --model {found['model']} --out {root}/evaluation"
     assert main(evaluate.split()) == 0

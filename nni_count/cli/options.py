@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Callable, Container, Mapping
 from difflib import get_close_matches
@@ -54,7 +55,8 @@ def call(command: str, function: Callable[..., Any], options: list[str]) -> tupl
         remedy = f"nni-count {command} --help lists the settings"
         if "Cannot find a valid default sample" in str(error):  # how NNI says so
             remedy = "two choices of the space share that label but not their candidates; give one another label"
-        raise SettingError(_meant(options, str(error), function) or f"{_last_line(error)} ({remedy})") from error
+        told = _meant(options, str(error), function) or _of_another(options, command)
+        raise SettingError(told or f"{_last_line(error)} ({remedy})") from error
     settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
     _keep_texts(settings, given(options))
     first = not getattr(settings.get("compute"), "process", 0)
@@ -91,11 +93,32 @@ def _parser(function: Callable[..., Any], options: list[str]) -> ArgumentParser:
 
 
 def _meant(options: list[str], fault: str, function: Callable[..., Any]) -> str | None:
-    """What an unknown option of which an error tells may have been meant to be, where one is like it."""
-    known = [row.name for row in rows(path_of(function), options)]
-    for name in (option.removeprefix("--").partition("=")[0] for option in options if option.startswith("--")):
-        if name not in known and name.rpartition(".")[2] in fault and (close := get_close_matches(name, known, 1, 0.8)):
+    """What an unknown option of which an error tells may have been meant to be, where one is like it; or what the value
+    of one should be.
+    """
+    known = {row.name: row for row in rows(path_of(function), options)}
+    for name, value in given(options).items():
+        if name in known and re.search(rf'"([\w.]+\.)?{re.escape(name.rpartition(".")[2])}":\s+Expected a', fault):
+            kind = known[name].kind.replace("|", " or ")
+            kind = kind if kind[:1] in "[{" else re.sub(r"\b(whole number|number|text|path|name)\b", r"a \1", kind)
+            return f"{name}: {value!r:.100}; give {kind}"
+        if f"--{name}" not in [option.partition("=")[0] for option in options] or name in known:
+            continue  # in configurations names are the long ones
+        if name.rpartition(".")[2] in fault and (close := get_close_matches(name, known, 1, 0.8)):
             return f"--{name}: unknown; did you mean --{close[0]}?"
+    return None
+
+
+def _of_another(options: list[str], command: str) -> str | None:
+    """That a configuration is of another command's run, where its first line says so."""
+    for option, after in zip(options, [*options[1:], ""], strict=True):
+        key, equals, path = option.partition("=")
+        if key == "--config":
+            path = path if equals else after
+            line = Path(path).read_text(encoding="utf-8").partition("\n")[0]
+            found = line.removeprefix("# nni-count ")
+            if line != found and found != command:
+                return f"config: {path}: is of a run of '{found}', and '{command}' has other settings; give these alone"
     return None
 
 

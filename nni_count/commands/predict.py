@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nni_count.commands.predict_results import Results
-from nni_count.data.given import given_images
+from nni_count.data.given import given_images, here
 from nni_count.data.images import Windows, check_whole, read_image, scaled_down
 from nni_count.data.rasters import Raster, is_large
 from nni_count.data.video import Video, Watching, is_video
@@ -110,7 +110,7 @@ def predict(
     for name in (name for name, asked in (("maps", maps), ("points", points)) if asked and out is None):
         raise SettingError(f"{name}: are written into --out; give that folder too, or leave {name} out")
     formats = chosen_writers(points) if points else []
-    sources = [images] if isinstance(images, (str, Path)) else images
+    sources = [here(one) for one in ([images] if isinstance(images, (str, Path)) else images)]
     videos, watched = [Video(str(source)) for source in sources if is_video(source)], video.seconds
     for name in (name for name, wrong in (("maps", maps), ("points", points)) if wrong and videos):
         raise SettingError(f"{name}: are of images, and {videos[0].name} is a video; leave {name} out")

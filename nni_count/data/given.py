@@ -6,10 +6,17 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from nni_count.data.files import is_image, natural
 from nni_count.data.images import IMAGE_SUFFIXES
 from nni_count.errors import DataError, Note
+
+
+def here(source: str | Path) -> str | Path:
+    """The path of what is given by an address of this machine's, ``file:///…``; else what is given."""
+    return url2pathname(urlsplit(source).path) if isinstance(source, str) and source.startswith("file:") else source
 
 
 def given_images(images: Sequence[str | Path]) -> list[Path]:

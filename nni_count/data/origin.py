@@ -21,7 +21,7 @@ from nni_count.errors import Note, RunError, SettingError
 from nni_count.runs.describe import describe
 from nni_count.runs.files import write_text
 from nni_count.runs.ranges import check
-from nni_count.runs.run import check_holds
+from nni_count.runs.run import check_holds, check_same
 
 #: a file's fingerprint is of its length and of so many bytes at so many places; before version 0.2 of both ends
 BLOCK, PLACES = 1 << 16, 16
@@ -140,7 +140,8 @@ def as_begun(
     Raises:
         RunError: the folder holds none of that command, or an image is gone, or has another content or other points.
     """
-    check_holds(Path(folder), command)
+    begun = check_holds(Path(folder), command).get("data")
+    check_same(Path(folder), {"data": begun}, {"data": describe(dataset)})  # of which points are made
     now = {place(sample, dataset.root): sample for part in parts for sample in part}
     try:
         kept = json.loads((Path(folder) / KEPT).read_text(encoding="utf-8"))

@@ -62,7 +62,7 @@ def is_video(source: str | Path) -> bool:
 
 
 #: how addresses begin that may be those of files
-OF_FILES = ("file:", "http:", "https:", "ftp:", "sftp:")
+OF_FILES = ("http:", "https:", "ftp:", "sftp:")
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class Video:
         if not self.source.startswith(OF_FILES):
             return self.far
         with self.open() as container:
-            ends = container.duration or container.format.name.endswith("_pipe")
-            return not (ends or self.source.startswith("file:"))
+            if container.format.name.endswith("_pipe"):
+                raise DataError(f"{self.name}: is a photo and no video; give its file")
+            return not container.duration
 
     def open(self) -> Any:
         """A container of PyAV's that has pictures.
@@ -232,7 +233,14 @@ def _after(at: float, every: float) -> float:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+    from av.video.reformatter import Interpolation
+
+    how = Interpolation.BILINEAR
+    with suppress(AttributeError, ValueError):  # older ones know no such sums
+        how |= Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
+    # colours between those that are stored, as readers of photos make them: a network learnt from these
+    pixels = frame.to_ndarray(format="rgb24", interpolation=how)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
 
 
 def _said(error: BaseException) -> str:

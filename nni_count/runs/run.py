@@ -138,16 +138,23 @@ def check_holds(folder: Path, command: str) -> dict[str, Any]:
 
 
 def _check_resumable(run: Run, command: str, configuration: dict[str, Any], checkpointed: bool) -> None:
-    for name, was, now in differences(check_holds(run.folder, command), configuration):
-        raise RunError(f"{run.folder}: was begun with {name} {was!r}, not {now!r}; resume with the same settings")
+    check_same(run.folder, check_holds(run.folder, command), configuration)
     if checkpointed and not run.last_checkpoint.is_file():
         raise RunError(f"{run.folder}: stopped before its first checkpoint; remove it and start again")
+
+
+def check_same(folder: Path, before: Any, now: Any) -> None:
+    """Refuse to go on with settings that are not those with which a run was begun, with a :class:`RunError`."""
+    for name, was, other in differences(before, now):
+        raise RunError(f"{folder}: was begun with {name} {was!r}, not {other!r}; resume with the same settings")
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Settings that two configurations both have and that differ, by their dotted names, but for those that may."""
     if name in FREE_ON_RESUME:
         return
+    if name == "data":  # its folder may have moved: the images in it are compared, one by one
+        before, now = _without_path(before), _without_path(now)
     groups = isinstance(before, dict) and isinstance(now, dict)
     newer = name in GROUPS and groups and before.keys() <= now.keys()
     if groups and (not name or newer or before.keys() == now.keys()):
@@ -155,6 +162,11 @@ def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, An
             yield from differences(before[key], now[key], f"{name}.{key}".lstrip("."))
     elif before != now:
         yield name, before, now
+
+
+def _without_path(data: Any) -> Any:
+    """The settings of data beside the folder."""
+    return {n: value for n, value in data.items() if n != "path"} if isinstance(data, dict) else {}
 
 
 @contextmanager

@@ -175,6 +175,13 @@ def test_resume_is_a_flag(shanghaitech, tmp_path, capsys):
         ("retrain --data {data} --network mcnn --loss sall --out {out}", "loss: 'sall' is unknown; known: mse, sppl"),
         ("retrain --data {data} --network mcnn --loss {{sal:0}} --out {out}", "loss"),
         ("retrain --config missing.yaml --out {out}", "missing.yaml"),
+        ("search --data {data} --space AMSNetSpace --strategy DARTS --cost.budget 1.5M --out {out}", "give a number"),
+        (
+            "search --data {data} --space AMSNetSpace --strategy DARTS --cost.of Flops --out {out}",
+            "flops or seconds",
+        ),
+        ("retrain --data {data} --augmentation.scale 0.8,1.25 --out {out}", "scale: '0.8,1.25'; give [number, number]"),
+        ("predict {data} --views 2.0", "views: '2.0'; give a whole number"),
         (
             "search --data {data} --space Nothing --strategy DARTS --out {out}",
             "space: 'Nothing' is unknown; known: AMSNet",

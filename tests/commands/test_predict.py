@@ -132,6 +132,11 @@ def test_of_many_images_that_cannot_be_read_each_is_named(model, photos):
     assert all(f"/{number}.png: not a readable image" in said for number in range(20))
 
 
+def test_an_image_may_be_given_by_its_address(model, photos):
+    (row,) = predict(f"file://{photos}/a.jpg", model=model)
+    assert row == predict(photos / "a.jpg", model=model)[0]
+
+
 def test_an_image_that_is_given_twice_is_estimated_once(model, photos, tmp_path):
     with pytest.warns(Note, match="1 of the images are given twice, and estimated once"):
         rows = predict([photos / "b.png", photos], model=model)

@@ -447,6 +447,16 @@ def test_a_bad_setting_is_named_and_nothing_is_written(shanghaitech, tmp_path, s
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_goes_on_with_data_that_have_moved(shanghaitech, tmp_path):
+    train(shanghaitech, tmp_path / "run", max_steps=2)
+    moved = tmp_path / "moved"
+    shutil.copytree(shanghaitech, moved)
+    for number, path in enumerate((f"{shanghaitech}/", moved)):
+        assert train(path, tmp_path / "run", max_steps=3 + number, resume=True).facts["steps"] == 3 + number
+    with pytest.raises(RunError, match=r"was begun with data \{\}, not \{'max_side': 40\}; resume with the same"):
+        train({"path": moved, "max_side": 40}, tmp_path / "run", max_steps=5, resume=True)
+
+
 def test_another_run_in_the_folder_is_not_touched(shanghaitech, tmp_path):
     train(shanghaitech, tmp_path / "run", max_steps=1)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}

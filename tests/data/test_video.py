@@ -11,6 +11,7 @@ import pytest
 from data.clips import clip
 
 from nni_count.data import video
+from nni_count.data.images import read_image
 from nni_count.data.video import Video, Watching, is_video
 from nni_count.errors import DataError, Note, SettingError
 
@@ -147,16 +148,26 @@ def test_a_stream_that_breaks_off_is_opened_again(tmp_path, monkeypatch):
 
 
 def test_an_address_of_a_file_ends_with_it(tmp_path):
-    """A file may be named by an address; a photo is read once."""
+    """It is as long as it is; a photo is none."""
     clip(tmp_path / "a.mp4", 2)
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for where in (f"file://{tmp_path}", f"http://127.0.0.1:{server.server_port}"):
-        assert times(f"{where}/a.mp4", 0.5) == pytest.approx(times(tmp_path / "a.mp4", 0.5))
-        assert len(times(f"{where}/a.png", 0.5)) == 1
+    where = f"http://127.0.0.1:{server.server_port}"
+    assert times(f"{where}/a.mp4", 0.5) == pytest.approx(times(tmp_path / "a.mp4", 0.5))
+    with pytest.raises(DataError, match=r"a.png: is a photo and no video; give its file"):
+        times(f"{where}/a.png", 0.5)
     server.shutdown()
     server.server_close()
+
+
+def test_a_frame_has_the_colours_of_a_photo(tmp_path):
+    """Half as many colours as pixels are stored: those between are made as readers of JPEG make them."""
+    picture = np.kron(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    cv2.imwrite(str(tmp_path / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    with av.open(str(tmp_path / "a.jpg")) as file:
+        ((_, frame),) = ((0, video._upright(frame)) for frame in file.decode(video=0))
+    assert np.abs(frame.astype(int) - read_image(tmp_path / "a.jpg")).mean() < 0.6
 
 
 def test_a_clip_that_its_camera_turned_is_upright(tmp_path):

@@ -118,6 +118,21 @@ def test_images_of_one_name_and_of_several_folders_keep_apart(tmp_path, monkeypa
     assert files == {"one/a.json", *(f"{common}/x/a{end}.json" for end in ("", "_2", "_3"))}
 
 
+@pytest.mark.parametrize("form", READ)
+def test_points_of_images_in_several_folders_are_read_again(tmp_path, form):
+    """Two photos of one name, in the folder of each day."""
+    paths = [tmp_path / day / f"{number}.png" for day in ("monday", "tuesday") for number in (1, 2)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).save(path)
+    writer = POINT_WRITERS[form](tmp_path)
+    for number, (path, name) in enumerate(names_of(paths).items(), 1):
+        writer.add(Marked(path, name, SIZE, {"people": (np.array([[5.0, 6.0]] * number), np.ones(number))}))
+    writer.finish()
+    samples = {sample.path: len(sample.points) for sample in open_data(tmp_path).samples("all")}
+    assert [samples[path] for path in paths] == [1, 2, 3, 4]
+
+
 def test_forms_are_named_with_commas_or_as_a_list():
     assert chosen_writers("csv, coco,csv") == chosen_writers(["csv", "coco"])
     for wrong, shown in (("csv,xml", "'xml'"), ([], "'nothing'"), ("", "''")):

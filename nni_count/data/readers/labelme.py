@@ -17,7 +17,8 @@ CORNERS = {"point": (1,), "rectangle": (2, 4), "circle": (2,)}
 
 
 class LabelMe(LabelledData):
-    """``NAME.json`` beside ``NAME.jpg``, or in ``annotations``, ``labels`` or ``labelme``.
+    """``NAME.json`` beside ``NAME.jpg``, or in ``annotations``, ``labels`` or ``labelme``; or ``labelme/DAY/NAME.json``
+    for ``DAY/NAME.jpg``.
 
     Points count, and the centres of rectangles and circles.
     """
@@ -30,14 +31,17 @@ class LabelMe(LabelledData):
 
     def read_all(self) -> list[Sample]:
         documents, folder = _documents(self.root), self.image_folder()
-        images = find_images(folder)
+        nested = any("/" in name for name in documents)
+        images = _images_below(folder) if nested else find_images(folder)
         names = self.check_pairs(images, documents, folder, next((path.parent for path in documents.values()), folder))
 
         def make(name: str) -> Sample:
             path = documents[name]
             document = read_json(path)
             with understood(path, "LabelMe"):
-                self.check_own(str(document.get("imagePath", "")), name, images, path)
+                self.check_own(
+                    str(document.get("imagePath", "")), name, {name: images[name]} if nested else images, path
+                )
                 size = document.get("imageWidth"), document.get("imageHeight")
                 pixels = None if None in size else (int(size[0]), int(size[1]))
                 shapes = list(document["shapes"])
@@ -63,5 +67,21 @@ class LabelMe(LabelledData):
 
 
 def _documents(root: Path) -> dict[str, Path]:
+    """By the names of their images: those of one folder, else of the folders in it."""
     paths = [path for folder in FOLDERS for path in find_files(root / folder, ".json").values()]
-    return by_name((path.stem, path) for path in paths if "shapes" in json_keys(path))
+    found = by_name((path.stem, path) for path in paths if "shapes" in json_keys(path))
+    if found:
+        return found
+    below = [(inner.name, path) for inner in _inner(root) for path in find_files(inner, ".json").values()]
+    return by_name((f"{day}/{path.stem}", path) for day, path in below if "shapes" in json_keys(path))
+
+
+def _inner(root: Path) -> list[Path]:
+    """The folders in ``labelme``, which ``predict`` writes for images of several folders; parts are data sets each."""
+    folders = sorted((root / "labelme").iterdir()) if (root / "labelme").is_dir() else []
+    return [path for path in folders if path.is_dir() and path.name.lower() not in ("train", "val", "valid", "test")]
+
+
+def _images_below(folder: Path) -> dict[str, Path]:
+    below = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    return by_name((f"{day.name}/{name}", path) for day in below for name, path in find_images(day).items())

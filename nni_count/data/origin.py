@@ -148,6 +148,8 @@ def as_begun(
         first, second = [dict(part) for part in kept]
         if not first or bool(second) != bool(parts[1]):
             raise ValueError("a part without images")
+        if not all(isinstance(one, str) for one in (*first.values(), *second.values())):
+            raise ValueError("no fingerprints")
     except FileNotFoundError:  # of an earlier version, or the run says itself what is wrong
         return list(parts[0]), list(parts[1])
     except (OSError, ValueError, TypeError) as error:

@@ -238,7 +238,17 @@ def test_damaged_parts_of_a_begun_training_are_told(photos, tmp_path):
     train(photos, tmp_path / "run")
     kept = tmp_path / "run" / "images.json"
     first, second = json.loads(kept.read_text())
-    for odd in ([first], [{}, second], [first, {}], [{}, {}], [first, second, {}], 3, {"a": 1}, [[1], [2]]):
+    for odd in (
+        [first],
+        [{}, second],
+        [first, {}],
+        [{}, {}],
+        [first, second, {}],
+        3,
+        {"a": 1},
+        [[1], [2]],
+        [{**first, "a": 1}, second],
+    ):
         kept.write_text(json.dumps(odd))
         with pytest.raises(RunError, match=r"images\.json: cannot be read; restore it, or begin again in"):
             train(photos, tmp_path / "run", resume=True)

@@ -128,8 +128,8 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
         raise ModelError(f"{path}: header and weights do not fit together ({first_line(error)}); {remedy}") from error
     try:
         check_finite(weights)
-        check_seal(header.get("checksum"), path.read_bytes())
         task = create_task(of.task, of.task_settings, of_file=True)
+        check_seal(header.get("checksum"), path.read_bytes())
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
     try:

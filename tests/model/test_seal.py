@@ -52,7 +52,7 @@ def test_a_weight_of_an_export_that_changed_is_refused(tmp_path, monkeypatch):
     at = len(content) // 2
     (tmp_path / "changed.onnx").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     load_model(tmp_path / "out" / "model.onnx")
-    with pytest.raises(ModelError, match=r"changed\.onnx: bad checksum"):
+    with pytest.raises(ModelError, match=r"changed\.onnx: .*bad checksum"):
         load_model(tmp_path / "changed.onnx")
 
 

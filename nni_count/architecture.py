@@ -131,10 +131,9 @@ class Architecture:
                 f"expected an architecture (format, extraction, fusion, pooling), found {type(data).__name__}"
             )
         found = data.get("format")
-        if found is None:
-            raise ArchitectureError("is no architecture; give the architecture.yaml that a search wrote")
         if found != FORMAT:
-            raise ArchitectureError(f"format: expected {FORMAT!r}, found {found!r}; export it again with this version")
+            remedy = "export it again with this version" if found else "give the architecture.yaml that a search wrote"
+            raise ArchitectureError(f"format: expected {FORMAT!r}, found {found!r}; {remedy}")
         missing = [name for name in (*CELL_KINDS, "pooling") if name not in data]
         if missing:
             raise ArchitectureError(f"{missing[0]}: missing")

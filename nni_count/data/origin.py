@@ -141,7 +141,6 @@ def as_begun(
         RunError: the folder holds none of that command, or an image is gone, or has another content or other points.
     """
     begun = check_holds(Path(folder), command).get("data")
-    check_same(Path(folder), {"data": begun}, {"data": describe(dataset)})  # of which points are made
     now = {place(sample, dataset.root): sample for part in parts for sample in part}
     try:
         kept = json.loads((Path(folder) / KEPT).read_text(encoding="utf-8"))
@@ -158,6 +157,7 @@ def as_begun(
         before, _, marks = kept.partition(" ")
         of = earlier_fingerprint if len(before) == EARLIER else fingerprint
         if name not in now or of(now[name]) != before or marks not in ("", _of_marks(now[name])):
+            check_same(Path(folder), {"data": begun}, {"data": describe(dataset)})  # by which points are made
             what = "is no longer among the training images"
             if name in now:
                 what = f"is no longer {'annotated as' if of(now[name]) == before else 'the image that'} it was"

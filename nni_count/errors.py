@@ -1,5 +1,9 @@
 """What can go wrong through a user's input, each with one line that says what, where and what to do."""
 
+from __future__ import annotations
+
+from typing import Any
+
 LONGEST = 480  # of what an error says, so that with "nni-count: error: " before it a line has 500
 
 
@@ -22,6 +26,14 @@ class SettingError(NNICountError):
 
 class DataError(NNICountError):
     """A data set, an image or an annotation cannot be used."""
+
+
+class Unread(DataError):
+    """Some images could not be read; ``rows`` are of the others, as :func:`nni_count.predict` returns them."""
+
+    def __init__(self, message: str, rows: list[dict[str, Any]]):
+        super().__init__(message)
+        self.rows = rows
 
 
 class ArchitectureError(NNICountError):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from nni_count.cli.faults import answer, guarded, tell
-from nni_count.errors import DataError, SettingError, shortened
+from nni_count.errors import SettingError, Unread, shortened
 from nni_count.plugins import Entries
 from nni_count.runs.memory import keep_memory
 
@@ -125,9 +125,8 @@ def _run(command: str, where: str, options: list[str]) -> int:
         answer, out, first = call(command, getattr(module, name), options)
     except SettingError as error:
         raise SettingError(by_given_name(str(error), names)) from error
-    except DataError as error:
-        if hasattr(error, "rows"):
-            show(command, error.rows, None, None)
+    except Unread as error:
+        show(command, error.rows, None, None)
         raise
     if first:
         show(command, answer, out, getattr(module, "table", None))

@@ -48,17 +48,21 @@ def given(options: Sequence[str]) -> dict[str, Any]:
     return {name: value for _, name, value in _placed(options)}
 
 
-def _placed(options: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """Where each setting stands (a configuration's path, or nothing for the command line), its name and its value."""
+def pairs(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The name and the value of each option; ``true`` where it has none."""
     for option, after in zip(options, [*options[1:], "--"], strict=False):
         key, equals, value = option.partition("=")
-        if not key.startswith("--"):
-            continue
-        value = value if equals else ("true" if after.startswith("--") else after)
-        if key == "--config":
-            yield from ((value, name, inner) for name, inner in _flat(read_configuration(Path(value))))
+        if key.startswith("--"):
+            yield key[2:], value if equals else ("true" if after.startswith("--") else after)
+
+
+def _placed(options: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """Where each setting stands (a configuration's path, or nothing for the command line), its name and its value."""
+    for name, value in pairs(options):
+        if name == "config":
+            yield from ((value, inner, found) for inner, found in _flat(read_configuration(Path(value))))
         else:
-            yield "", key[2:], value
+            yield "", name, value
 
 
 def _twice(placed: Sequence[tuple[str, str, Any]], own: Container[str]) -> Iterator[str]:

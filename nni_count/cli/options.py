@@ -6,7 +6,7 @@ import inspect
 import logging
 import re
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from nni_count.cli.faults import tell
-from nni_count.cli.given import given, read_configuration
+from nni_count.cli.given import given, pairs, read_configuration
 from nni_count.cli.help import rows, takes_several
 from nni_count.errors import NNICountError, Note, SettingError
 from nni_count.plugins import GROUPS, load
@@ -58,16 +58,16 @@ def call(command: str, function: Callable[..., Any], options: list[str]) -> tupl
         told = _meant(options, str(error), function) or _of_another(options, command)
         raise SettingError(told or f"{_last_line(error)} ({remedy})") from error
     settings = {name: _plain(value) for name, value in vars(values).items() if name != "config"}
-    _keep_texts(settings, given(options))
+    _keep_texts(settings.get("data"), options)
     first = not getattr(settings.get("compute"), "process", 0)
     return function(**settings), configuration.get("out"), first
 
 
-def _keep_texts(settings: dict[str, Any], told: Mapping[str, Any]) -> None:
+def _keep_texts(data: Any, options: list[str]) -> None:
     """Give labels and keys of data back as they were written, where the parser took them for numbers or truths."""
-    data = settings.get("data")
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or not TEXTS & data.keys():
         return
+    told = given(options)
     written = {name.removeprefix("data."): value for name, value in told.items() if name.startswith("data.")}
     inline = parse_yaml(told["data"]) if str(told.get("data")).startswith("{") else {}
     for name in TEXTS & data.keys():
@@ -97,24 +97,22 @@ def _meant(options: list[str], fault: str, function: Callable[..., Any]) -> str 
     of one should be.
     """
     known = {row.name: row for row in rows(path_of(function), options)}
+    on_the_line = dict(pairs(options))  # in configurations names are the long ones
     for name, value in given(options).items():
         if name in known and re.search(rf'"([\w.]+\.)?{re.escape(name.rpartition(".")[2])}":\s+Expected a', fault):
             kind = known[name].kind.replace("|", " or ")
             kind = kind if kind[:1] in "[{" else re.sub(r"\b(whole number|number|text|path|name)\b", r"a \1", kind)
             return f"{name}: {value!r:.100}; give {kind}"
-        if f"--{name}" not in [option.partition("=")[0] for option in options] or name in known:
-            continue  # in configurations names are the long ones
-        if name.rpartition(".")[2] in fault and (close := get_close_matches(name, known, 1, 0.8)):
+        unknown = name in on_the_line and name not in known and name.rpartition(".")[2] in fault
+        if unknown and (close := get_close_matches(name, known, 1, 0.8)):
             return f"--{name}: unknown; did you mean --{close[0]}?"
     return None
 
 
 def _of_another(options: list[str], command: str) -> str | None:
     """That a configuration is of another command's run, where its first line says so."""
-    for option, after in zip(options, [*options[1:], ""], strict=True):
-        key, equals, path = option.partition("=")
-        if key == "--config":
-            path = path if equals else after
+    for name, path in pairs(options):
+        if name == "config":
             line = Path(path).read_text(encoding="utf-8").partition("\n")[0]
             found = line.removeprefix("# nni-count ")
             if line != found and found != command:

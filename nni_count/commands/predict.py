@@ -18,7 +18,7 @@ from nni_count.data.rasters import Raster, is_large
 from nni_count.data.video import Video, Watching, is_video
 from nni_count.data.views import check_views
 from nni_count.data.writers import chosen_writers, names_of
-from nni_count.errors import DataError, Note, SettingError
+from nni_count.errors import DataError, Note, SettingError, Unread
 from nni_count.model import Estimator
 from nni_count.model.inference import Inference
 from nni_count.model.named import LEARNT, OURS
@@ -85,8 +85,8 @@ def predict(
         frame of a ``video`` that was estimated, with its ``time`` in seconds.
 
     Raises:
-        DataError: there is no image, or regions are not the images'; or some images could not be read: :class:`Unread`,
-            which has the rows of the others. With ``out`` they are written before.
+        DataError: there is no image, or regions are not the images'; or some images could not be read
+            (:class:`nni_count.errors.Unread`, which has the rows of the others; with ``out`` they are written before).
         SettingError: maps or points are asked for without ``out``, points or regions of a model that counts nothing, or
             a setting is out of its range.
     """
@@ -174,14 +174,6 @@ def predict(
             told = "each is named above"
         raise Unread(f"{len(faults)} of {len(paths)} images were not estimated{others}: {told}", rows)
     return rows
-
-
-class Unread(DataError):
-    """Some images could not be read; ``rows`` are of the others, as :func:`predict` returns them."""
-
-    def __init__(self, message: str, rows: list[dict[str, Any]]):
-        super().__init__(message)
-        self.rows = rows
 
 
 def _taken(path: Path, white: int | None, page: int | None) -> tuple[str, np.ndarray | Windows]:

@@ -197,8 +197,9 @@ def earlier_fingerprint(sample: Sample) -> str:
     return _fingerprint(sample, EARLIER // 2, lambda length: (0, max(0, length - BLOCK)))
 
 
-def _fingerprint(sample: Sample, digits: int, starts: Callable[[int], Iterable[int]]) -> str:
-    digest = hashlib.blake2b(digest_size=digits)
+def _fingerprint(sample: Sample, size: int, starts: Callable[[int], Iterable[int]]) -> str:
+    """Of so many bytes; ``starts`` are the places of the blocks in a file of a length."""
+    digest = hashlib.blake2b(digest_size=size)
     try:
         if sample.path is not None:
             with sample.path.open("rb") as file:

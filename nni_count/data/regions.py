@@ -107,8 +107,9 @@ def read_regions(path: str | Path) -> Regions:
     for number, (name, region) in enumerate(named, 1):
         unnamed = f"region {number}" + " (unnamed)" * (f"region {number}" in taken)
         name = str(name if name not in (None, "") else unnamed)
-        for part in getattr(region, "geoms", [region]) if region.geom_type == "MultiPolygon" else [region]:
-            if not part.is_valid or not part.area:  # parts may touch
+        own = list(region.geoms) if region.geom_type == "MultiPolygon" else []  # which may touch
+        for part in own or [region]:
+            if not part.is_valid or not part.area:
                 why, _, place = explain_validity(part).partition("[")
                 fault = "crosses itself" if "elf-inter" in why else "has no area" if part.is_valid else why.lower()
                 raise DataError(

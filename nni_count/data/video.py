@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp"),
 }
 UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
+OF_FILES = ("http:", "https:", "ftp:", "sftp:")  # how addresses begin that may be those of files
 TIMEOUT = 10.0  # seconds that a stream is waited for
 WAITS = (0, 1, 2, 4, 8, 15, 30)  # seconds before each try to open a stream again
 LEAST = 0.002  # seconds to a frame whose time is none, since it is not later: AVI's are those of decoding
@@ -59,10 +60,6 @@ def _seconds(value: float | str, setting: str) -> float:
 def is_video(source: str | Path) -> bool:
     """Whether it is a video, a stream or a camera, as far as its name tells."""
     return Video(str(source)).far or Path(source).suffix.lower() in VIDEO_SUFFIXES
-
-
-#: how addresses begin that may be those of files
-OF_FILES = ("http:", "https:", "ftp:", "sftp:")
 
 
 @dataclass(frozen=True)
@@ -233,14 +230,19 @@ def _after(at: float, every: float) -> float:
 
 
 def _upright(frame: Any) -> np.ndarray:
+    pixels = frame.to_ndarray(format="rgb24", interpolation=_interpolation())
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+@cache
+def _interpolation() -> Any:
+    """Of colours between those that are stored: as readers of photos make them, from which a network has learnt."""
     from av.video.reformatter import Interpolation
 
     how = Interpolation.BILINEAR
     with suppress(AttributeError, ValueError):  # older ones know no such sums
         how |= Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-    # colours between those that are stored, as readers of photos make them: a network learnt from these
-    pixels = frame.to_ndarray(format="rgb24", interpolation=how)
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    return how
 
 
 def _said(error: BaseException) -> str:

@@ -20,9 +20,10 @@ def find_model(name: str | Path) -> Path:
     Raises:
         ModelError: it cannot be downloaded, or is a word that names neither a file nor a model.
     """
-    if str(name) in OURS and not Path(name).exists():
+    word = re.fullmatch(r"[A-Za-z]\w*", str(name)) and not Path(name).exists()
+    if word and str(name) in OURS:
         return Path(__file__).parent / "shipped" / f"{name}.safetensors"
-    if re.fullmatch(r"[A-Za-z]\w*", str(name)) and not Path(name).exists():
+    if word:
         raise ModelError(f"{name}: no such file, and no model of that name; known: {', '.join(OURS)}, hf://owner/name")
     hub = re.fullmatch(r"hf:/{1,2}([^/]+/[^/]+)/?(.*)", str(name))  # a Path has one of the two
     if hub is None:

@@ -112,7 +112,7 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
     path, remedy = find_model(path), "give a model.safetensors that nni-count retrain wrote"
     try:
         check_file(path)
-        path.open("rb").close()  # the library takes whatever keeps it from reading for a missing file
+        content = path.read_bytes()  # the library takes whatever keeps it from reading for a missing file
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -129,7 +129,7 @@ def load_trained(path: str | Path, device: str | torch.device = "cpu") -> Model:
     try:
         check_finite(weights)
         task = create_task(of.task, of.task_settings, of_file=True)
-        check_seal(header.get("checksum"), path.read_bytes())
+        check_seal(header.get("checksum"), content)
     except (ValueError, SettingError) as error:
         raise ModelError(f"{path}: {error}") from error
     try:

@@ -14,11 +14,11 @@ from conftest import random_architecture
 
 from nni_count.cli import main
 from nni_count.cli.show import show
-from nni_count.commands.predict import Unread, predict
+from nni_count.commands.predict import predict
 from nni_count.data import open_data
 from nni_count.data.images import read_image
 from nni_count.data.origin import Origin
-from nni_count.errors import DataError, Note, SettingError
+from nni_count.errors import DataError, Note, SettingError, Unread
 from nni_count.model import Model, load_model, save_model
 from nni_count.networks import create
 from nni_count.runs.files import write_image

@@ -123,6 +123,10 @@ def test_parts_of_one_region_may_touch(tmp_path):
     content = {**feature, "geometry": {"type": "MultiPolygon", "coordinates": parts}}
     (tmp_path / "a.geojson").write_text(json.dumps(content))
     assert read_regions(tmp_path / "a.geojson").shapes["a"].area == 200
+    content["geometry"]["coordinates"] = []
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [content]}))
+    with pytest.raises(DataError, match="region 'a' is no polygon: has no area"):
+        read_regions(tmp_path / "a.geojson")
 
 
 def test_a_mask_with_soft_edges_is_refused_and_one_of_many_regions_is_none(tmp_path):

@@ -39,9 +39,8 @@ class LabelMe(LabelledData):
             path = documents[name]
             document = read_json(path)
             with understood(path, "LabelMe"):
-                self.check_own(
-                    str(document.get("imagePath", "")), name, {name: images[name]} if nested else images, path
-                )
+                if not nested:  # else another folder may have an image of that name
+                    self.check_own(str(document.get("imagePath", "")), name, images, path)
                 size = document.get("imageWidth"), document.get("imageHeight")
                 pixels = None if None in size else (int(size[0]), int(size[1]))
                 shapes = list(document["shapes"])
